@@ -1,0 +1,1 @@
+//! Music the project makes itself: a seeded composer and renderer in several styles

@@ -1,0 +1,1 @@
+//! The DiffRhythm diffusion transformer and its flow

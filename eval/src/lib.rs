@@ -1,0 +1,1 @@
+//! Did the adapter work? The lora-eval command

@@ -1,0 +1,1 @@
+//! What is measured about sound: log-mel spectrograms, feature vectors, distances with confidence intervals

@@ -1,0 +1,1 @@
+//! Adapters: training, file format, generation; the lora-train and lora-infer commands

@@ -1,0 +1,1 @@
+//! From recordings to training pieces: the cut-music command

@@ -1,0 +1,1 @@
+//! Short-time spectra: STFT and inverse, mel and warped filter banks, phase reconstruction

@@ -1,0 +1,1 @@
+//! Audio autoencoders behind one interface: Oobleck and the spectral one
