@@ -1,0 +1,87 @@
+//! A style adapter: low-rank weights for some layers of a base, a trigger vector, and a description that travels with them.
+
+mod attach;
+mod file;
+mod targets;
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+pub use attach::{AdaptedLayers, Attachment};
+pub use targets::{ORIGINAL_TARGETS, Targets};
+
+/// Which base an adapter belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseIdentity {
+    /// The base's name.
+    pub name: String,
+    /// The base's version.
+    pub version: u32,
+    /// SHA-256 of the base's file.
+    pub sha256: String,
+}
+
+impl std::fmt::Display for BaseIdentity {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} version {} ({})", self.name, self.version, self.sha256.get(..12).unwrap_or(&self.sha256))
+    }
+}
+
+/// What an adapter's file says about itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AdapterDescription {
+    /// Version of this description's format.
+    pub format: u32,
+    /// Rank.
+    pub rank: usize,
+    /// Alpha; the adapter's output is scaled by alpha / rank.
+    pub alpha: f64,
+    /// Dropout it was trained with.
+    pub dropout: f64,
+    /// Patterns of the layers it changes.
+    pub targets: Targets,
+    /// The base it was trained on.
+    pub base: BaseIdentity,
+    /// Words that call the style.
+    pub trigger_words: Vec<String>,
+    /// Version of Lorelei that trained it.
+    pub lorelei_version: String,
+    /// SHA-256 over the content hashes of the training pieces.
+    pub data_hash: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Optimizer step of these weights.
+    pub step: usize,
+    /// Loss on the held-out songs at that step.
+    pub validation_loss: Option<f64>,
+}
+
+/// The two factors of one layer's change, f32: W + alpha / rank * B A.
+#[derive(Debug, Clone)]
+pub struct LayerFactors {
+    /// `[rank, inputs]`, PEFT's orientation.
+    pub a: Tensor,
+    /// `[outputs, rank]`.
+    pub b: Tensor,
+}
+
+/// An adapter in memory.
+#[derive(Debug, Clone)]
+pub struct Adapter {
+    /// What it is.
+    pub description: AdapterDescription,
+    /// Factors by the layer's full name.
+    pub layers: BTreeMap<String, LayerFactors>,
+    /// The learned style vector, `[condition width]`.
+    pub trigger: Option<Tensor>,
+}
+
+impl Adapter {
+    /// Trainable numbers in the adapter, the trigger vector included.
+    pub fn parameter_count(&self) -> usize {
+        let factors: usize = self.layers.values().map(|layer| layer.a.elem_count() + layer.b.elem_count()).sum();
+        factors + self.trigger.as_ref().map_or(0, Tensor::elem_count)
+    }
+}

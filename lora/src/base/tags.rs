@@ -1,0 +1,181 @@
+//! The prompt vocabulary: tags with learned vectors, and what a prompt made of them asks for.
+//!
+//! A prompt is tags separated by commas: `lofi, piano, tempo:92, key:a-minor`. The style vector is the mean of the tags' vectors.
+//! `tempo:N`, `metre:N` and `bars:N` also set the pulse grid and the length, so any tempo is exact though the vocabulary knows
+//! tempos only in steps.
+
+use crate::error::LoraError;
+
+/// Slowest and fastest tempo a prompt may ask for, in beats a minute.
+pub const TEMPO_RANGE_BPM: std::ops::RangeInclusive<f64> = 30.0..=300.0;
+/// Pulse tokens exist for bars of up to this many beats.
+pub const MOST_BEATS_PER_BAR: usize = 6;
+const MOST_BARS: usize = 64;
+
+/// The base's tags in the order of their vectors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagVocabulary {
+    names: Vec<String>,
+}
+
+/// What a prompt asks for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Prompt {
+    /// Rows of the tag table whose vectors are averaged.
+    pub tags: Vec<usize>,
+    /// Exact tempo in beats a minute, if asked for.
+    pub tempo_bpm: Option<f64>,
+    /// Beats in a bar, if asked for.
+    pub beats_per_bar: Option<usize>,
+    /// Length in bars, if asked for.
+    pub bars: Option<usize>,
+}
+
+impl TagVocabulary {
+    /// A vocabulary of these names, in the order of the base's tag vectors.
+    pub fn new(names: Vec<String>) -> Self {
+        Self { names }
+    }
+
+    /// The tags, in order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Position of a tag in the table.
+    pub fn position(&self, tag: &str) -> Option<usize> {
+        self.names.iter().position(|name| name == tag)
+    }
+
+    /// Reads a prompt; unknown words are an error that names the nearest tags.
+    pub fn parse(&self, prompt: &str) -> Result<Prompt, LoraError> {
+        let mut parsed = Prompt::default();
+        for word in prompt.split(',').map(normalise).filter(|word| !word.is_empty()) {
+            self.parse_word(&word, &mut parsed)?;
+        }
+        Ok(parsed)
+    }
+
+    /// Rows of those tags which the vocabulary knows, and the words it does not know: for tags that come with recordings.
+    pub fn known<'a>(&self, tags: impl IntoIterator<Item = &'a str>) -> (Vec<usize>, Vec<String>) {
+        let (mut rows, mut unknown) = (Vec::new(), Vec::new());
+        for tag in tags {
+            let word = normalise(tag);
+            let mut prompt = Prompt::default();
+            match self.parse_word(&word, &mut prompt) {
+                Ok(()) => rows.extend(prompt.tags),
+                Err(_) => unknown.push(word),
+            }
+        }
+        rows.sort_unstable();
+        rows.dedup();
+        (rows, unknown)
+    }
+
+    fn parse_word(&self, word: &str, prompt: &mut Prompt) -> Result<(), LoraError> {
+        let row = match word.split_once(':') {
+            Some(("tempo", value)) => {
+                let tempo = value.trim_end_matches("bpm").trim().parse::<f64>().ok();
+                let Some(tempo) = tempo.filter(|tempo| TEMPO_RANGE_BPM.contains(tempo)) else {
+                    return Err(self.unknown(word, "a tempo is a number of beats a minute from 30 to 300"));
+                };
+                prompt.tempo_bpm = Some(tempo);
+                self.nearest_tempo(tempo)
+            }
+            Some(("metre" | "meter", value)) => {
+                let beats = value.parse::<usize>().ok().filter(|beats| (1..=MOST_BEATS_PER_BAR).contains(beats));
+                let Some(beats) = beats else {
+                    return Err(self.unknown(word, "a metre is 1 to 6 beats in a bar"));
+                };
+                prompt.beats_per_bar = Some(beats);
+                self.position(&format!("metre:{beats}"))
+            }
+            Some(("bars", value)) => {
+                let bars = value.parse::<usize>().ok().filter(|bars| (1..=MOST_BARS).contains(bars));
+                let Some(bars) = bars else {
+                    return Err(self.unknown(word, "a length is 1 to 64 bars"));
+                };
+                prompt.bars = Some(bars);
+                self.position(word)
+            }
+            _ => Some(self.position(word).ok_or_else(|| self.unknown(word, "see --list-tags"))?),
+        };
+        if let Some(row) = row.filter(|row| !prompt.tags.contains(row)) {
+            prompt.tags.push(row);
+        }
+        Ok(())
+    }
+
+    fn nearest_tempo(&self, tempo_bpm: f64) -> Option<usize> {
+        let distance = |name: &str| {
+            let bucket = name.strip_prefix("tempo:")?.parse::<f64>().ok()?;
+            Some((bucket - tempo_bpm).abs())
+        };
+        let buckets = self.names.iter().enumerate().filter_map(|(row, name)| Some((row, distance(name)?)));
+        buckets.min_by(|left, right| left.1.total_cmp(&right.1)).map(|(row, _)| row)
+    }
+
+    fn unknown(&self, word: &str, advice: &str) -> LoraError {
+        let mut near: Vec<(usize, &str)> =
+            self.names.iter().map(|name| (edit_distance(word, name), name.as_str())).collect();
+        near.sort();
+        let nearest = near.iter().take(3).map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
+        LoraError::UnknownTag { tag: word.to_owned(), nearest, advice: advice.to_owned() }
+    }
+}
+
+fn normalise(word: &str) -> String {
+    word.trim().to_lowercase().split_whitespace().collect::<Vec<_>>().join("-")
+}
+
+/// Levenshtein distance in characters.
+fn edit_distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (index, from) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (column, to) in right.iter().enumerate() {
+            let substituted = diagonal + usize::from(from != *to);
+            diagonal = row[column + 1];
+            row[column + 1] = substituted.min(row[column] + 1).min(diagonal + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vocabulary() -> TagVocabulary {
+        let names = ["lofi", "solo-piano", "tempo:90", "tempo:100", "metre:3", "bars:4", "key:a-minor"];
+        TagVocabulary::new(names.map(str::to_owned).to_vec())
+    }
+
+    #[test]
+    fn prompt_reads_tags_and_exact_tempo() {
+        let prompt = vocabulary().parse(" LoFi, solo piano ,tempo:96, metre:3,bars:4,").unwrap();
+        assert_eq!(prompt.tags, vec![0, 1, 3, 4, 5]);
+        assert_eq!((prompt.tempo_bpm, prompt.beats_per_bar, prompt.bars), (Some(96.0), Some(3), Some(4)));
+    }
+
+    #[test]
+    fn unknown_tag_names_the_nearest() {
+        let error = vocabulary().parse("lofy").unwrap_err().to_string();
+        assert!(error.contains("\"lofy\"") && error.contains("lofi") && error.contains("--list-tags"), "{error}");
+    }
+
+    #[test]
+    fn impossible_numbers_are_refused() {
+        for prompt in ["tempo:0", "tempo:nan", "tempo:-3", "metre:9", "bars:0", "bars:x"] {
+            assert!(vocabulary().parse(prompt).is_err(), "{prompt}");
+        }
+    }
+
+    #[test]
+    fn tags_of_recordings_are_sorted_into_known_and_unknown() {
+        let (rows, unknown) = vocabulary().known(["grandma's song", "Lofi", "tempo:91"]);
+        assert_eq!((rows, unknown), (vec![0, 2], vec!["grandma's-song".to_owned()]));
+    }
+}

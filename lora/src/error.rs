@@ -1,0 +1,109 @@
+//! What can go wrong in training, generating and with adapter files, each said once with what to do.
+
+use std::path::PathBuf;
+
+/// Errors of this crate. Messages name the file and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum LoraError {
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path}: {problem}")]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// An output is there already.
+    #[error("{path} exists already; choose another name or pass --force to replace it")]
+    Exists {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// A word of a prompt is not in the vocabulary.
+    #[error("unknown tag {tag:?}; nearest: {nearest} ({advice})")]
+    UnknownTag {
+        /// The word.
+        tag: String,
+        /// The nearest tags.
+        nearest: String,
+        /// What to do.
+        advice: String,
+    },
+    /// An adapter was made for another base or other layers.
+    #[error("{path}: this adapter does not fit the base {base}: {differences}")]
+    DoesNotFit {
+        /// The adapter's file.
+        path: PathBuf,
+        /// The base it was to be applied to.
+        base: String,
+        /// The names that differ.
+        differences: String,
+    },
+    /// A setting is out of its range.
+    #[error("{setting} = {value}: {expected}")]
+    Setting {
+        /// The setting's name.
+        setting: &'static str,
+        /// What was given.
+        value: String,
+        /// What is possible.
+        expected: String,
+    },
+    /// The data folder cannot be trained on.
+    #[error("{path}: {problem}")]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// Training produced numbers that are none.
+    #[error("the {what} became {value} at step {step}; lower --learning-rate (now {learning_rate:e}) and look for broken pieces in the data")]
+    NotFinite {
+        /// Loss or gradient.
+        what: &'static str,
+        /// NaN or infinity.
+        value: f64,
+        /// Optimizer step.
+        step: usize,
+        /// The rate in use.
+        learning_rate: f64,
+    },
+    /// The user asked to stop.
+    #[error("stopped")]
+    Stopped,
+    /// The manifest or the latent cache.
+    #[error(transparent)]
+    Dataset(#[from] dataset::DatasetError),
+    /// Sound files.
+    #[error(transparent)]
+    Audio(#[from] audio::AudioError),
+    /// Weight files.
+    #[error(transparent)]
+    Weights(#[from] nn::WeightsError),
+    /// Autoencoders.
+    #[error(transparent)]
+    Vae(#[from] vae::VaeError),
+    /// The transformer.
+    #[error(transparent)]
+    Dit(#[from] dit::DitError),
+    /// The tensor library.
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl LoraError {
+    /// An input or output error at this path.
+    pub fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+}

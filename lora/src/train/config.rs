@@ -1,0 +1,317 @@
+//! Every setting of a training run: defaults of the base, then the configuration file, then flags; resolved once, printed and saved.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::adapter::Targets;
+use crate::error::LoraError;
+
+/// What a user may set, in a TOML file or by flags of the same names. Unset means the default.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct TrainSettings {
+    /// Base model: `embedded`, or a base file (.safetensors) made by the recipe [default: embedded].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub model: Option<String>,
+    /// Where the adapter goes [default: style.safetensors].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
+    pub out: Option<PathBuf>,
+    /// Folder for metrics, curves, configuration and checkpoint [default: runs/NAME after the adapter's name].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "DIR"))]
+    pub run_dir: Option<PathBuf>,
+    /// Passes over the training pieces; --steps wins if both are set.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub epochs: Option<usize>,
+    /// Optimizer steps [default: 300 for the embedded base].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub steps: Option<usize>,
+    /// Crops in one step [default: 8].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub batch_size: Option<usize>,
+    /// Seed of initial weights, order, crops, noise and dropout [default: 0].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub seed: Option<u64>,
+    /// Rank of the adapter [default: 8].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub rank: Option<usize>,
+    /// The adapter's output is scaled by alpha / rank [default: 16].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub alpha: Option<f64>,
+    /// Dropout on the adapter's input while training, 0 to below 1 [default: 0.25].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub dropout: Option<f64>,
+    /// Layers to adapt, patterns over their names [default: attention projections, time networks, final norm, output].
+    #[cfg_attr(feature = "cli", arg(long, value_delimiter = ',', value_name = "PATTERN"))]
+    pub include: Option<Vec<String>>,
+    /// Layers to leave alone all the same.
+    #[cfg_attr(feature = "cli", arg(long, value_delimiter = ',', value_name = "PATTERN"))]
+    pub exclude: Option<Vec<String>>,
+    /// Peak learning rate [default: 2e-3 for the embedded base, 2e-4 for others].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub learning_rate: Option<f64>,
+    /// Decoupled weight decay [default: 0.01].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub weight_decay: Option<f64>,
+    /// Steps of linear warm-up [default: 20].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub warm_up_steps: Option<usize>,
+    /// The cosine schedule ends at this share of the peak rate [default: 0.1].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub final_rate_ratio: Option<f64>,
+    /// Largest global norm of the gradient; 0 turns clipping off [default: 1].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub gradient_clip: Option<f64>,
+    /// Length of a training crop in seconds [default: 6].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub crop_secs: Option<f64>,
+    /// Share of crops trained without their style, for guidance [default: 0.15].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub style_drop: Option<f64>,
+    /// Stop after this many epochs without improvement on the held-out songs [default: 200].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub patience_epochs: Option<usize>,
+    /// An improvement counts from this share of the best validation loss [default: 0.01].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub minimum_improvement: Option<f64>,
+    /// Words that call the style, kept in the adapter's metadata [default: the adapter's name].
+    #[cfg_attr(feature = "cli", arg(long, value_delimiter = ',', value_name = "WORD"))]
+    pub trigger_words: Option<Vec<String>>,
+    /// Steps between checkpoints [default: 50].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub checkpoint_steps: Option<usize>,
+}
+
+/// What a base brings as its own defaults.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BaseDefaults {
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Optimizer steps.
+    pub steps: usize,
+}
+
+impl BaseDefaults {
+    /// The embedded base is small: the rate of the large released models (2e-4) leaves it where it was.
+    pub const EMBEDDED: Self = Self { learning_rate: 2e-3, steps: 300 };
+}
+
+/// The resolved configuration of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Base model.
+    pub model: String,
+    /// The prepared folder.
+    pub data: PathBuf,
+    /// The adapter's file.
+    pub out: PathBuf,
+    /// The run's folder.
+    pub run_dir: PathBuf,
+    /// Optimizer steps.
+    pub steps: usize,
+    /// Passes over the data, if the length was given so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
+    /// Crops in one step.
+    pub batch_size: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Rank.
+    pub rank: usize,
+    /// Alpha; the scale is alpha / rank.
+    pub alpha: f64,
+    /// Dropout on the adapter's input.
+    pub dropout: f64,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Steps of warm-up.
+    pub warm_up_steps: usize,
+    /// Last rate as a share of the peak.
+    pub final_rate_ratio: f64,
+    /// Largest gradient norm, 0 for none.
+    pub gradient_clip: f64,
+    /// Crop length in seconds.
+    pub crop_secs: f64,
+    /// Share of crops without style.
+    pub style_drop: f64,
+    /// Epochs without improvement before stopping.
+    pub patience_epochs: usize,
+    /// Least improvement, as a share.
+    pub minimum_improvement: f64,
+    /// Words that call the style.
+    pub trigger_words: Vec<String>,
+    /// Steps between checkpoints.
+    pub checkpoint_steps: usize,
+    /// Layers to adapt.
+    pub targets: Targets,
+}
+
+impl TrainSettings {
+    /// Reads a TOML file; an unknown key is an error that names it and its line.
+    pub fn from_file(path: &Path) -> Result<Self, LoraError> {
+        let text = std::fs::read_to_string(path).map_err(LoraError::file(path))?;
+        toml::from_str(&text)
+            .map_err(|error| LoraError::BadFile { path: path.to_owned(), problem: error.to_string().trim_end().to_owned() })
+    }
+
+    /// Settings of `self`, and of `lower` where `self` has none.
+    pub fn or(self, lower: Self) -> Self {
+        Self {
+            model: self.model.or(lower.model),
+            out: self.out.or(lower.out),
+            run_dir: self.run_dir.or(lower.run_dir),
+            // A length in steps on the command line also overrides a length in epochs from the file.
+            epochs: if self.steps.is_some() { self.epochs } else { self.epochs.or(lower.epochs) },
+            steps: if self.epochs.is_some() { self.steps } else { self.steps.or(lower.steps) },
+            batch_size: self.batch_size.or(lower.batch_size),
+            seed: self.seed.or(lower.seed),
+            rank: self.rank.or(lower.rank),
+            alpha: self.alpha.or(lower.alpha),
+            dropout: self.dropout.or(lower.dropout),
+            include: self.include.or(lower.include),
+            exclude: self.exclude.or(lower.exclude),
+            learning_rate: self.learning_rate.or(lower.learning_rate),
+            weight_decay: self.weight_decay.or(lower.weight_decay),
+            warm_up_steps: self.warm_up_steps.or(lower.warm_up_steps),
+            final_rate_ratio: self.final_rate_ratio.or(lower.final_rate_ratio),
+            gradient_clip: self.gradient_clip.or(lower.gradient_clip),
+            crop_secs: self.crop_secs.or(lower.crop_secs),
+            style_drop: self.style_drop.or(lower.style_drop),
+            patience_epochs: self.patience_epochs.or(lower.patience_epochs),
+            minimum_improvement: self.minimum_improvement.or(lower.minimum_improvement),
+            trigger_words: self.trigger_words.or(lower.trigger_words),
+            checkpoint_steps: self.checkpoint_steps.or(lower.checkpoint_steps),
+        }
+    }
+
+    /// Fills in the defaults and checks every range.
+    pub fn resolve(self, data: PathBuf, defaults: BaseDefaults) -> Result<TrainConfig, LoraError> {
+        let out = self.out.unwrap_or_else(|| PathBuf::from("style.safetensors"));
+        let name = out.file_stem().map_or_else(|| "style".to_owned(), |stem| stem.to_string_lossy().into_owned());
+        let targets = Targets { include: self.include.unwrap_or(Targets::default().include), exclude: self.exclude.unwrap_or_default() };
+        let config = TrainConfig {
+            model: self.model.unwrap_or_else(|| "embedded".to_owned()),
+            data,
+            run_dir: self.run_dir.unwrap_or_else(|| Path::new("runs").join(&name)),
+            steps: self.steps.unwrap_or(defaults.steps),
+            epochs: if self.steps.is_some() { None } else { self.epochs },
+            batch_size: self.batch_size.unwrap_or(8),
+            seed: self.seed.unwrap_or(0),
+            rank: self.rank.unwrap_or(8),
+            alpha: self.alpha.unwrap_or(16.0),
+            dropout: self.dropout.unwrap_or(0.25),
+            learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
+            weight_decay: self.weight_decay.unwrap_or(0.01),
+            warm_up_steps: self.warm_up_steps.unwrap_or(20),
+            final_rate_ratio: self.final_rate_ratio.unwrap_or(0.1),
+            gradient_clip: self.gradient_clip.unwrap_or(1.0),
+            crop_secs: self.crop_secs.unwrap_or(6.0),
+            style_drop: self.style_drop.unwrap_or(0.15),
+            patience_epochs: self.patience_epochs.unwrap_or(200),
+            minimum_improvement: self.minimum_improvement.unwrap_or(0.01),
+            trigger_words: self.trigger_words.unwrap_or_else(|| vec![name]),
+            checkpoint_steps: self.checkpoint_steps.unwrap_or(50),
+            targets,
+            out,
+        };
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+impl TrainConfig {
+    fn validate(&self) -> Result<(), LoraError> {
+        at_least_one("steps", self.steps)?;
+        at_least_one("epochs", self.epochs.unwrap_or(1))?;
+        at_least_one("batch_size", self.batch_size)?;
+        at_least_one("rank", self.rank)?;
+        at_least_one("patience_epochs", self.patience_epochs)?;
+        at_least_one("checkpoint_steps", self.checkpoint_steps)?;
+        within("alpha", self.alpha, 1e-6, 1e6)?;
+        within("dropout", self.dropout, 0.0, 0.99)?;
+        within("learning_rate", self.learning_rate, 1e-9, 1.0)?;
+        within("weight_decay", self.weight_decay, 0.0, 1.0)?;
+        within("final_rate_ratio", self.final_rate_ratio, 0.0, 1.0)?;
+        within("gradient_clip", self.gradient_clip, 0.0, 1e6)?;
+        within("crop_secs", self.crop_secs, 0.1, 600.0)?;
+        within("style_drop", self.style_drop, 0.0, 1.0)?;
+        within("minimum_improvement", self.minimum_improvement, 0.0, 1.0)?;
+        if self.targets.include.is_empty() {
+            let expected = "at least one pattern, such as self_attn.q_proj".to_owned();
+            return Err(LoraError::Setting { setting: "include", value: "nothing".to_owned(), expected });
+        }
+        Ok(())
+    }
+}
+
+fn at_least_one(setting: &'static str, value: usize) -> Result<(), LoraError> {
+    if value == 0 {
+        return Err(LoraError::Setting { setting, value: "0".to_owned(), expected: "must be at least 1".to_owned() });
+    }
+    Ok(())
+}
+
+fn within(setting: &'static str, value: f64, low: f64, high: f64) -> Result<(), LoraError> {
+    if !(low..=high).contains(&value) {
+        return Err(LoraError::Setting { setting, value: value.to_string(), expected: format!("must be from {low} to {high}") });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(settings: TrainSettings) -> Result<TrainConfig, LoraError> {
+        settings.resolve("segments".into(), BaseDefaults::EMBEDDED)
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let config = resolve(TrainSettings::default()).unwrap();
+        assert_eq!((config.rank, config.alpha, config.dropout), (8, 16.0, 0.25));
+        assert_eq!((config.patience_epochs, config.minimum_improvement), (200, 0.01));
+        assert_eq!((config.out.as_path(), config.run_dir.as_path()), (Path::new("style.safetensors"), Path::new("runs/style")));
+        assert_eq!(config.learning_rate, 2e-3);
+    }
+
+    #[test]
+    fn flags_override_the_file() {
+        let flags = TrainSettings { rank: Some(4), steps: Some(10), ..Default::default() };
+        let file = TrainSettings { rank: Some(16), epochs: Some(7), seed: Some(3), ..Default::default() };
+        let config = resolve(flags.or(file)).unwrap();
+        assert_eq!((config.rank, config.steps, config.epochs, config.seed), (4, 10, None, 3));
+    }
+
+    #[test]
+    fn unknown_keys_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        std::fs::write(&path, "rank = 4\nlerning_rate = 1e-3\n").unwrap();
+        let error = TrainSettings::from_file(&path).unwrap_err().to_string();
+        assert!(error.contains("run.toml") && error.contains("lerning_rate") && error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn ranges_are_checked() {
+        for settings in [
+            TrainSettings { dropout: Some(1.0), ..Default::default() },
+            TrainSettings { rank: Some(0), ..Default::default() },
+            TrainSettings { learning_rate: Some(f64::NAN), ..Default::default() },
+            TrainSettings { include: Some(vec![]), ..Default::default() },
+        ] {
+            assert!(resolve(settings).is_err());
+        }
+    }
+
+    #[test]
+    fn resolved_configuration_survives_toml() {
+        let config = resolve(TrainSettings { epochs: Some(5), ..Default::default() }).unwrap();
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<TrainConfig>(&text).unwrap(), config);
+    }
+}

@@ -1,0 +1,69 @@
+//! `cargo xtask check`: everything continuous integration runs, in the order that fails fastest.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::architecture;
+
+const CARGO_DENY_VERSION: &str = "0.20.2";
+
+/// Runs all checks; the first failure ends it.
+pub fn run() -> Result<()> {
+    architecture::check()?;
+    step("formatting", cargo(&["fmt", "--all", "--check"]))?;
+    step("lints", cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    step("tests", cargo(&["test", "--release", "--workspace", "--all-targets"]))?;
+    step("slow tests", cargo(&["test", "--release", "--workspace", "--all-targets", "--", "--ignored"]))?;
+    step("documentation tests", cargo(&["test", "--release", "--workspace", "--doc"]))?;
+    let mut documentation = cargo(&["doc", "--release", "--workspace", "--no-deps", "--document-private-items"]);
+    documentation.env("RUSTDOCFLAGS", "--deny warnings");
+    step("documentation", documentation)?;
+    deny(&["licenses", "bans", "sources"])
+}
+
+/// Known vulnerabilities, by the advisory database: needs the network.
+pub fn advisories() -> Result<()> {
+    deny(&["advisories"])
+}
+
+fn deny(checks: &[&str]) -> Result<()> {
+    let program = cargo_deny()?;
+    let mut command = Command::new(program);
+    command.args(["--workspace", "check"]).args(checks);
+    step("dependencies", command)
+}
+
+/// cargo-deny from the path or from `target/tools`, where it is installed once if it is nowhere.
+fn cargo_deny() -> Result<PathBuf> {
+    if Command::new("cargo-deny").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        return Ok(PathBuf::from("cargo-deny"));
+    }
+    let root = Path::new("target").join("tools");
+    let program = root.join("bin").join(format!("cargo-deny{}", std::env::consts::EXE_SUFFIX));
+    if !program.exists() {
+        let root = root.to_str().context("the path of the target folder is not Unicode")?;
+        let install = ["install", "cargo-deny", "--locked", "--version", CARGO_DENY_VERSION, "--root", root];
+        step("installing cargo-deny (once, a few minutes)", cargo(&install))?;
+    }
+    Ok(program)
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+fn step(name: &str, mut command: Command) -> Result<()> {
+    eprintln!("check: {name}");
+    let started = Instant::now();
+    let status = command.status().with_context(|| format!("{name}: {command:?} did not start"))?;
+    if !status.success() {
+        bail!("{name} failed: {command:?}");
+    }
+    eprintln!("check: {name} passed in {:.0} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
