@@ -1,0 +1,567 @@
+//! Strict loading of safetensors: every tensor that a model asks for is there, has the right shape and finite values,
+//! and no tensor of the file is left over.
+//!
+//! ```
+//! use candle_core::{Device, Tensor};
+//! use std::collections::HashMap;
+//! let tensors = HashMap::from([("head.weight".to_string(), Tensor::new(&[[1f32, 2.0]], &Device::Cpu)?)]);
+//! let weights = nn::Weights::from_tensors(tensors, "example");
+//! let head = weights.root().pp("head").get("weight", &[1, 2])?;
+//! weights.finish()?; // an error here would name the tensors nobody asked for
+//! # assert_eq!(head.dims(), &[1, 2]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use candle_core::{DType, Device, Tensor};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes before the header: its length as a little-endian u64.
+const LENGTH_BYTES: u64 = 8;
+/// The format's own limit on the header (safetensors `MAX_HEADER_SIZE`).
+const HEADER_MAX_BYTES: u64 = 100_000_000;
+/// Names listed in an error before "and N more".
+const NAMES_SHOWN: usize = 8;
+
+/// What is wrong with a file of weights. Each message names the file, the tensor and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file cannot be opened or read.
+    #[error("{origin}: cannot be read: {source}; check the path and its permissions")]
+    Read {
+        /// Path or description of the source.
+        origin: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not a safetensors file, or one that was cut short.
+    #[error("{origin}: not a whole safetensors file: {reason}; copy or download it again")]
+    Broken {
+        /// Path or description of the source.
+        origin: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The model needs a tensor that the file lacks.
+    #[error(
+        "{origin}: tensor {name} is missing{hint}; the file belongs to another model or its configuration differs"
+    )]
+    Missing {
+        /// Path or description of the source.
+        origin: String,
+        /// Full name of the tensor.
+        name: String,
+        /// Names in the file that look alike.
+        hint: String,
+    },
+    /// A tensor has another shape than the configuration says.
+    #[error(
+        "{origin}: tensor {name} has shape {actual:?}, expected {expected:?}; check the model's configuration"
+    )]
+    Shape {
+        /// Path or description of the source.
+        origin: String,
+        /// Full name of the tensor.
+        name: String,
+        /// Shape the model asked for.
+        expected: Vec<usize>,
+        /// Shape in the file.
+        actual: Vec<usize>,
+    },
+    /// A tensor is stored in a type that holds no weights.
+    #[error(
+        "{origin}: tensor {name} is stored as {actual}, expected F32, F16 or BF16; convert the file"
+    )]
+    Type {
+        /// Path or description of the source.
+        origin: String,
+        /// Full name of the tensor.
+        name: String,
+        /// Type in the file.
+        actual: String,
+    },
+    /// A tensor holds a value that is not a number or infinite.
+    #[error(
+        "{origin}: tensor {name} holds {value} at element {element}; the file is damaged or its training diverged"
+    )]
+    NotFinite {
+        /// Path or description of the source.
+        origin: String,
+        /// Full name of the tensor.
+        name: String,
+        /// The value found.
+        value: f32,
+        /// Its position, counted over the flattened tensor.
+        element: usize,
+    },
+    /// The file holds tensors that the model does not know.
+    #[error(
+        "{origin}: {count} unused tensors: {names}; the file belongs to another model or its configuration differs"
+    )]
+    Unused {
+        /// Path or description of the source.
+        origin: String,
+        /// How many there are.
+        count: usize,
+        /// The first of them, sorted.
+        names: String,
+    },
+    /// Candle refused the values.
+    #[error("{origin}: tensor {name}: {source}")]
+    Tensor {
+        /// Path or description of the source.
+        origin: String,
+        /// Full name of the tensor.
+        name: String,
+        /// What candle said.
+        source: candle_core::Error,
+    },
+}
+
+/// A file (or map) of tensors, with a record of which were asked for.
+#[derive(Clone)]
+pub struct Weights(Arc<Inner>);
+
+struct Inner {
+    origin: String,
+    device: Device,
+    source: Source,
+    used: Mutex<HashSet<String>>,
+}
+
+enum Source {
+    /// Tensors are read when asked for, so that a large file is never in memory twice.
+    File {
+        file: Mutex<File>,
+        header: Header,
+    },
+    Bytes {
+        bytes: Vec<u8>,
+        header: Header,
+    },
+    Tensors(HashMap<String, Tensor>),
+}
+
+struct Header {
+    metadata: Metadata,
+    data_start: u64,
+}
+
+impl Weights {
+    /// Opens a safetensors file; only its header is read now.
+    ///
+    /// # Errors
+    /// [`WeightsError::Read`] or [`WeightsError::Broken`].
+    pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Self, WeightsError> {
+        let origin = path.as_ref().display().to_string();
+        let read_error = |source| WeightsError::Read {
+            origin: origin.clone(),
+            source,
+        };
+        let mut file = File::open(&path).map_err(read_error)?;
+        let file_bytes = file.metadata().map_err(read_error)?.len();
+        let mut length = Vec::new();
+        (&mut file)
+            .take(LENGTH_BYTES)
+            .read_to_end(&mut length)
+            .map_err(read_error)?;
+        let header_bytes = header_length(&origin, &length, file_bytes)?;
+        let mut text = Vec::new();
+        (&mut file)
+            .take(header_bytes)
+            .read_to_end(&mut text)
+            .map_err(read_error)?;
+        let header = parse_header(&origin, &text, file_bytes)?;
+        let file = Mutex::new(file);
+        Ok(Self::new(origin, device, Source::File { file, header }))
+    }
+
+    /// Reads the bytes of a safetensors file; `origin` is what errors call it.
+    ///
+    /// # Errors
+    /// [`WeightsError::Broken`].
+    pub fn from_bytes(bytes: &[u8], origin: &str, device: &Device) -> Result<Self, WeightsError> {
+        let total = bytes.len() as u64;
+        let header_bytes = header_length(origin, bytes, total)?;
+        let text = &bytes[LENGTH_BYTES as usize..(LENGTH_BYTES + header_bytes) as usize];
+        let header = parse_header(origin, text, total)?;
+        let bytes = bytes.to_vec();
+        Ok(Self::new(
+            origin.to_string(),
+            device,
+            Source::Bytes { bytes, header },
+        ))
+    }
+
+    /// Wraps tensors that are in memory already. Variables stay variables, so a model loaded from them can be trained.
+    pub fn from_tensors(tensors: HashMap<String, Tensor>, origin: &str) -> Self {
+        Self::new(origin.to_string(), &Device::Cpu, Source::Tensors(tensors))
+    }
+
+    fn new(origin: String, device: &Device, source: Source) -> Self {
+        Self(Arc::new(Inner {
+            origin,
+            device: device.clone(),
+            source,
+            used: Mutex::default(),
+        }))
+    }
+
+    /// The scope of all names.
+    pub fn root(&self) -> Scope {
+        Scope {
+            weights: self.clone(),
+            path: String::new(),
+        }
+    }
+
+    /// The file's own key-value metadata.
+    pub fn metadata(&self) -> HashMap<String, String> {
+        match &self.0.source {
+            Source::File { header, .. } | Source::Bytes { header, .. } => {
+                header.metadata.metadata().clone().unwrap_or_default()
+            }
+            Source::Tensors(_) => HashMap::new(),
+        }
+    }
+
+    /// Every name, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = match &self.0.source {
+            Source::File { header, .. } | Source::Bytes { header, .. } => {
+                header.metadata.offset_keys()
+            }
+            Source::Tensors(tensors) => tensors.keys().cloned().collect(),
+        };
+        names.sort();
+        names
+    }
+
+    /// The shape of a tensor, without loading it or counting it as used.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        match &self.0.source {
+            Source::File { header, .. } | Source::Bytes { header, .. } => {
+                header.metadata.info(name).map(|info| info.shape.clone())
+            }
+            Source::Tensors(tensors) => tensors.get(name).map(|tensor| tensor.dims().to_vec()),
+        }
+    }
+
+    /// Path or description given when it was opened.
+    pub fn origin(&self) -> &str {
+        &self.0.origin
+    }
+
+    /// Ends loading.
+    ///
+    /// # Errors
+    /// [`WeightsError::Unused`] when a tensor was never asked for.
+    pub fn finish(&self) -> Result<(), WeightsError> {
+        let used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused: Vec<String> = self
+            .names()
+            .into_iter()
+            .filter(|name| !used.contains(name))
+            .collect();
+        if unused.is_empty() {
+            return Ok(());
+        }
+        Err(WeightsError::Unused {
+            origin: self.0.origin.clone(),
+            count: unused.len(),
+            names: shorten(&unused),
+        })
+    }
+
+    fn load(&self, name: &str, expected: &[usize]) -> Result<Tensor, WeightsError> {
+        let Some(actual) = self.shape(name) else {
+            return Err(WeightsError::Missing {
+                origin: self.0.origin.clone(),
+                name: name.to_string(),
+                hint: self.hint(name),
+            });
+        };
+        self.0
+            .used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_string());
+        if actual != expected {
+            return Err(WeightsError::Shape {
+                origin: self.0.origin.clone(),
+                name: name.to_string(),
+                expected: expected.to_vec(),
+                actual,
+            });
+        }
+        let tensor = self.read(name)?;
+        self.check_finite(name, &tensor)?;
+        Ok(tensor)
+    }
+
+    fn read(&self, name: &str) -> Result<Tensor, WeightsError> {
+        match &self.0.source {
+            Source::Tensors(tensors) => match tensors.get(name) {
+                Some(tensor) => self.convert(name, tensor),
+                None => Err(self.broken("its header names a tensor it does not hold")),
+            },
+            Source::Bytes { bytes, header } => {
+                let (info, start, end) = self.place(header, name)?;
+                let data = bytes
+                    .get(start as usize..end as usize)
+                    .ok_or_else(|| self.broken("its data ends too early"))?;
+                self.decode(name, info, data)
+            }
+            Source::File { file, header } => {
+                let (info, start, end) = self.place(header, name)?;
+                let mut data = vec![0; (end - start) as usize];
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                file.seek(SeekFrom::Start(start))
+                    .and_then(|_| file.read_exact(&mut data))
+                    .map_err(|source| WeightsError::Read {
+                        origin: self.0.origin.clone(),
+                        source,
+                    })?;
+                self.decode(name, info, &data)
+            }
+        }
+    }
+
+    fn place<'a>(
+        &self,
+        header: &'a Header,
+        name: &str,
+    ) -> Result<(&'a TensorInfo, u64, u64), WeightsError> {
+        let info = header
+            .metadata
+            .info(name)
+            .ok_or_else(|| self.broken("its header names a tensor it does not hold"))?;
+        let (start, end) = info.data_offsets;
+        Ok((
+            info,
+            header.data_start + start as u64,
+            header.data_start + end as u64,
+        ))
+    }
+
+    fn decode(&self, name: &str, info: &TensorInfo, data: &[u8]) -> Result<Tensor, WeightsError> {
+        let values: Vec<f32> = match info.dtype {
+            Dtype::F32 => data
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&bytes| f32::from_le_bytes(bytes))
+                .collect(),
+            Dtype::F16 => data
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&bytes| half::f16::from_le_bytes(bytes).to_f32())
+                .collect(),
+            Dtype::BF16 => data
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&bytes| half::bf16::from_le_bytes(bytes).to_f32())
+                .collect(),
+            other => return Err(self.wrong_type(name, format!("{other:?}"))),
+        };
+        Tensor::from_vec(values, info.shape.as_slice(), &self.0.device)
+            .map_err(|source| self.candle(name, source))
+    }
+
+    fn convert(&self, name: &str, tensor: &Tensor) -> Result<Tensor, WeightsError> {
+        if !matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16) {
+            return Err(self.wrong_type(name, format!("{:?}", tensor.dtype())));
+        }
+        tensor
+            .to_dtype(DType::F32)
+            .and_then(|tensor| tensor.contiguous())
+            .map_err(|source| self.candle(name, source))
+    }
+
+    fn check_finite(&self, name: &str, tensor: &Tensor) -> Result<(), WeightsError> {
+        let found = crate::storage::with_values("weights", tensor, |values| {
+            values
+                .iter()
+                .position(|value| !value.is_finite())
+                .map(|element| (element, values[element]))
+        })
+        .map_err(|source| self.candle(name, source))?;
+        match found {
+            None => Ok(()),
+            Some((element, value)) => Err(WeightsError::NotFinite {
+                origin: self.0.origin.clone(),
+                name: name.to_string(),
+                value,
+                element,
+            }),
+        }
+    }
+
+    fn hint(&self, name: &str) -> String {
+        let last = name.rsplit('.').next().unwrap_or(name);
+        let alike: Vec<String> = self
+            .names()
+            .into_iter()
+            .filter(|other| {
+                other.ends_with(name) || other.ends_with(last) && shared_prefix(other, name) > 0
+            })
+            .take(3)
+            .collect();
+        if alike.is_empty() {
+            String::new()
+        } else {
+            format!(" (the file has {})", alike.join(", "))
+        }
+    }
+
+    fn broken(&self, reason: &str) -> WeightsError {
+        broken(&self.0.origin, reason)
+    }
+
+    fn wrong_type(&self, name: &str, actual: String) -> WeightsError {
+        WeightsError::Type {
+            origin: self.0.origin.clone(),
+            name: name.to_string(),
+            actual,
+        }
+    }
+
+    fn candle(&self, name: &str, source: candle_core::Error) -> WeightsError {
+        WeightsError::Tensor {
+            origin: self.0.origin.clone(),
+            name: name.to_string(),
+            source,
+        }
+    }
+}
+
+/// A prefix of names: the part of a file that one layer loads from.
+#[derive(Clone)]
+pub struct Scope {
+    weights: Weights,
+    path: String,
+}
+
+impl Scope {
+    /// The scope below, its name after a dot.
+    pub fn pp(&self, name: impl AsRef<str>) -> Self {
+        Self {
+            weights: self.weights.clone(),
+            path: self.full(name.as_ref()),
+        }
+    }
+
+    /// The tensor of that name as contiguous f32; it counts as used from now on.
+    ///
+    /// # Errors
+    /// [`WeightsError`], naming the tensor, when it is missing, of another shape or type, or not finite.
+    pub fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor, WeightsError> {
+        self.weights.load(&self.full(name), shape)
+    }
+
+    /// Whether there is such a tensor, or a scope of that name with tensors in it.
+    pub fn contains(&self, name: &str) -> bool {
+        let full = self.full(name);
+        let below = format!("{full}.");
+        self.weights.shape(&full).is_some()
+            || self
+                .weights
+                .names()
+                .iter()
+                .any(|other| other.starts_with(&below))
+    }
+
+    /// The shape of a tensor, without loading it.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.weights.shape(&self.full(name))
+    }
+
+    /// The prefix, without a dot at its end.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The whole that this is a part of.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    fn full(&self, name: &str) -> String {
+        match (self.path.is_empty(), name.is_empty()) {
+            (true, _) => name.to_string(),
+            (false, true) => self.path.clone(),
+            (false, false) => format!("{}.{name}", self.path),
+        }
+    }
+}
+
+/// Checks the header's length against the format's limit and the file's size before anything is allocated for it.
+fn header_length(origin: &str, start: &[u8], total_bytes: u64) -> Result<u64, WeightsError> {
+    let Some((&length, _)) = start.split_first_chunk() else {
+        return Err(broken(origin, &format!("it has only {total_bytes} bytes")));
+    };
+    let length = u64::from_le_bytes(length);
+    if length > HEADER_MAX_BYTES {
+        return Err(broken(
+            origin,
+            &format!("it claims a header of {length} bytes, the format allows {HEADER_MAX_BYTES}"),
+        ));
+    }
+    if length > total_bytes - LENGTH_BYTES {
+        return Err(broken(
+            origin,
+            &format!("it claims a header of {length} bytes, but has {total_bytes} bytes in all"),
+        ));
+    }
+    Ok(length)
+}
+
+fn parse_header(origin: &str, text: &[u8], total_bytes: u64) -> Result<Header, WeightsError> {
+    let metadata: Metadata = serde_json::from_slice(text)
+        .map_err(|error| broken(origin, &format!("its header does not parse ({error})")))?;
+    let data_start = LENGTH_BYTES + text.len() as u64;
+    let (expected, actual) = (metadata.data_len() as u64, total_bytes - data_start);
+    if expected != actual {
+        return Err(broken(
+            origin,
+            &format!("it should hold {expected} bytes of data and holds {actual}"),
+        ));
+    }
+    Ok(Header {
+        metadata,
+        data_start,
+    })
+}
+
+fn broken(origin: &str, reason: &str) -> WeightsError {
+    WeightsError::Broken {
+        origin: origin.to_string(),
+        reason: reason.to_string(),
+    }
+}
+
+fn shorten(names: &[String]) -> String {
+    let shown = names
+        .iter()
+        .take(NAMES_SHOWN)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    match names.len().saturating_sub(NAMES_SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn shared_prefix(left: &str, right: &str) -> usize {
+    left.bytes()
+        .zip(right.bytes())
+        .take_while(|(a, b)| a == b)
+        .count()
+}
