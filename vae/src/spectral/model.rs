@@ -1,0 +1,233 @@
+//! The whole autoencoder.
+
+use candle_core::{D, Device, Tensor};
+use nn::Scope;
+
+use super::network::{Half, HalfSize};
+use super::{SpectralConfig, SpectralFeatures, Synthesis};
+use crate::error::check_shape;
+use crate::identity::Source;
+use crate::tiling::{Tile, tiles};
+use crate::{Autoencoder, Posterior, Tiling, VaeError};
+
+/// The spectral autoencoder with its weights, see the [module](super).
+#[derive(Debug, Clone)]
+pub struct SpectralAutoencoder {
+    config: SpectralConfig,
+    features: SpectralFeatures,
+    synthesis: Synthesis,
+    encoder: Half,
+    decoder: Half,
+    feature_mean: Tensor,
+    feature_weight: Tensor,
+    latent_mean: Tensor,
+    latent_scale: Tensor,
+    device: Device,
+    id: String,
+}
+
+impl SpectralAutoencoder {
+    /// From tensors named as the recipe names them, below `scope`.
+    pub fn load(config: &SpectralConfig, scope: &Scope) -> Result<Self, VaeError> {
+        config.validate(scope.path())?;
+        let source = Source::new(
+            scope.clone(),
+            &serde_json::to_string(config).unwrap_or_default(),
+        );
+        let (features, channels) = (config.features(), config.latent_channels);
+        let hidden_ratio = config.hidden_ratio;
+        let (width, blocks) = (config.encoder_width, config.encoder_blocks);
+        let encoder = HalfSize {
+            inputs: features,
+            outputs: channels,
+            width,
+            blocks,
+            hidden_ratio,
+        };
+        let (width, blocks) = (config.decoder_width, config.decoder_blocks);
+        let decoder = HalfSize {
+            inputs: channels,
+            outputs: features,
+            width,
+            blocks,
+            hidden_ratio,
+        };
+        let feature_mean = source.get("feature_mean", &[features])?;
+        Ok(Self {
+            features: SpectralFeatures::new(config)?,
+            synthesis: Synthesis::new(config)?,
+            encoder: Half::load(&source.pp("encoder"), encoder)?,
+            decoder: Half::load(&source.pp("decoder"), decoder)?,
+            feature_weight: source.get("feature_weight", &[features])?,
+            latent_mean: source.get("latent_mean", &[channels])?,
+            latent_scale: source.get("latent_scale", &[channels])?,
+            device: feature_mean.device().clone(),
+            feature_mean,
+            config: config.clone(),
+            id: source.identity("spectral"),
+        })
+    }
+
+    /// The configuration it was loaded with.
+    pub fn config(&self) -> &SpectralConfig {
+        &self.config
+    }
+
+    /// Feature vectors `[batch, latent_frames, features]` to latents `[batch, latent_channels, latent_frames]`.
+    pub fn encode_features(&self, features: &Tensor) -> Result<Tensor, VaeError> {
+        let weighted = features
+            .broadcast_sub(&self.feature_mean)?
+            .broadcast_mul(&self.feature_weight)?;
+        let raw = self.encoder.forward(&weighted)?;
+        let latents = raw
+            .broadcast_sub(&self.latent_mean)?
+            .broadcast_div(&self.latent_scale)?;
+        Ok(latents.transpose(1, 2)?.contiguous()?)
+    }
+
+    /// Latents `[batch, latent_channels, latent_frames]` to feature vectors `[batch, latent_frames, features]`.
+    pub fn decode_features(&self, latents: &Tensor) -> Result<Tensor, VaeError> {
+        let latents = latents.transpose(1, 2)?.contiguous()?;
+        let raw = latents
+            .broadcast_mul(&self.latent_scale)?
+            .broadcast_add(&self.latent_mean)?;
+        let weighted = self.decoder.forward(&raw)?;
+        Ok(weighted
+            .broadcast_div(&self.feature_weight)?
+            .broadcast_add(&self.feature_mean)?)
+    }
+
+    /// Latents of some frames, from a window of frames around them.
+    fn encode_tile(&self, channels: &[Vec<f32>], tile: &Tile) -> Result<Tensor, VaeError> {
+        let mut vectors = Vec::new();
+        for pair in channels.chunks_exact(2) {
+            vectors.extend(
+                self.features
+                    .extract(&pair[0], &pair[1], tile.window.clone())?,
+            );
+        }
+        let shape = (
+            channels.len() / 2,
+            tile.window.len(),
+            self.config.features(),
+        );
+        let latents = self.encode_features(&Tensor::from_vec(vectors, shape, &self.device)?)?;
+        Ok(latents.narrow(
+            D::Minus1,
+            tile.core.start - tile.window.start,
+            tile.core.len(),
+        )?)
+    }
+
+    fn encode_tiles(
+        &self,
+        audio: &Tensor,
+        core: usize,
+        context: usize,
+    ) -> Result<Posterior, VaeError> {
+        let (_, samples) = check_shape("sound", audio, 2)?;
+        let hop = self.hop();
+        if samples < hop {
+            return Err(VaeError::TooShort { samples, hop });
+        }
+        let channels = audio.flatten(0, 1)?.to_vec2()?;
+        let parts =
+            tiles(samples / hop, core, context).map(|tile| self.encode_tile(&channels, &tile));
+        let mean = Tensor::cat(&parts.collect::<Result<Vec<_>, _>>()?, D::Minus1)?;
+        Ok(Posterior {
+            std: mean.zeros_like()?,
+            mean,
+        })
+    }
+
+    fn decode_tiles(
+        &self,
+        latents: &Tensor,
+        core: usize,
+        context: usize,
+    ) -> Result<Tensor, VaeError> {
+        let (batch, frames) = check_shape("latents", latents, self.latent_channels())?;
+        if frames == 0 {
+            return Err(VaeError::TooShort {
+                samples: 0,
+                hop: self.hop(),
+            });
+        }
+        let mut parts = Vec::new();
+        for Tile { window, core } in tiles(frames, core, context) {
+            let features =
+                self.decode_features(&latents.narrow(D::Minus1, window.start, window.len())?)?;
+            parts.push(features.narrow(1, core.start - window.start, core.len())?);
+        }
+        // Phases run through the whole sound, so only the network works tile by tile.
+        let features = Tensor::cat(&parts, 1)?;
+        let mut sound = Vec::with_capacity(batch * 2 * frames * self.hop());
+        for item in 0..batch {
+            let vectors = features.get(item)?.flatten_all()?.to_vec1::<f32>()?;
+            let [left, right] = self.synthesis.render(&vectors)?;
+            sound.extend(left);
+            sound.extend(right);
+        }
+        Ok(Tensor::from_vec(
+            sound,
+            (batch, 2, frames * self.hop()),
+            &self.device,
+        )?)
+    }
+}
+
+impl Autoencoder for SpectralAutoencoder {
+    fn sample_rate_hz(&self) -> u32 {
+        self.config.sample_rate_hz
+    }
+
+    fn hop(&self) -> usize {
+        self.config.latent_hop()
+    }
+
+    fn latent_channels(&self) -> usize {
+        self.config.latent_channels
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn encode(&self, audio: &Tensor) -> Result<Posterior, VaeError> {
+        self.encode_tiles(audio, usize::MAX, 0)
+    }
+
+    fn decode(&self, latents: &Tensor) -> Result<Tensor, VaeError> {
+        self.decode_tiles(latents, usize::MAX, 0)
+    }
+
+    fn encode_tiled(&self, audio: &Tensor, tiling: Tiling) -> Result<Posterior, VaeError> {
+        let (core, context) = frames_of(tiling, self.hop(), self.encoder.context_frames())?;
+        self.encode_tiles(audio, core, context)
+    }
+
+    fn decode_tiled(&self, latents: &Tensor, tiling: Tiling) -> Result<Tensor, VaeError> {
+        let (core, context) = frames_of(tiling, 1, self.decoder.context_frames())?;
+        self.decode_tiles(latents, core, context)
+    }
+}
+
+/// Core and context of a tiling in latent frames, `unit` of its own units to a frame.
+fn frames_of(
+    tiling: Tiling,
+    unit: usize,
+    exact_context: usize,
+) -> Result<(usize, usize), VaeError> {
+    match tiling {
+        Tiling::Exact { chunk_frames } => Ok((chunk_frames, exact_context)),
+        Tiling::Reference { chunk, overlap } => {
+            let core = (chunk / unit)
+                .checked_sub(2 * (overlap / unit))
+                .filter(|&core| core > 0);
+            Ok((
+                core.ok_or(VaeError::Tiling { chunk, overlap })?,
+                overlap / unit,
+            ))
+        }
+    }
+}

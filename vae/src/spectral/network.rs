@@ -1,0 +1,159 @@
+//! The network on either side of the latents.
+
+use candle_core::Tensor;
+use nn::ops::{Conv1dOptions, conv1d};
+
+use crate::VaeError;
+use crate::identity::Source;
+
+/// Latent frames that a block's depthwise convolution spans.
+const KERNEL: usize = 7;
+/// Of both layer norms.
+const NORM_EPSILON: f64 = 1e-6;
+
+/// `skip(x) + head(norm(blocks(stem(x))))`, `[batch, frames, inputs]` to `[batch, frames, outputs]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Half {
+    skip: Affine,
+    stem: Affine,
+    blocks: Vec<ConvNextBlock>,
+    norm: LayerNorm,
+    head: Affine,
+}
+
+/// Sizes of a [`Half`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HalfSize {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) width: usize,
+    pub(crate) blocks: usize,
+    pub(crate) hidden_ratio: usize,
+}
+
+impl Half {
+    pub(crate) fn load(source: &Source, size: HalfSize) -> Result<Self, VaeError> {
+        let HalfSize {
+            inputs,
+            outputs,
+            width,
+            blocks,
+            hidden_ratio,
+        } = size;
+        let block = |index: usize| {
+            ConvNextBlock::load(&source.pp(&format!("blocks.{index}")), width, hidden_ratio)
+        };
+        Ok(Self {
+            skip: Affine::load(&source.pp("skip"), inputs, outputs)?,
+            stem: Affine::load(&source.pp("stem"), inputs, width)?,
+            blocks: (0..blocks).map(block).collect::<Result<_, _>>()?,
+            norm: LayerNorm::load(&source.pp("norm"), width)?,
+            head: Affine::load(&source.pp("head"), width, outputs)?,
+        })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, VaeError> {
+        let mut hidden = self.stem.forward(x)?;
+        for block in &self.blocks {
+            hidden = block.forward(&hidden)?;
+        }
+        let residual = self.head.forward(&self.norm.forward(&hidden)?)?;
+        Ok((self.skip.forward(x)? + residual)?)
+    }
+
+    /// Frames beyond a tile's ends that values inside depend on.
+    pub(crate) fn context_frames(&self) -> usize {
+        self.blocks.len() * (KERNEL / 2)
+    }
+}
+
+/// Depthwise convolution along time, then a two-layer network per frame, around a skip (Liu et al. 2022).
+#[derive(Debug, Clone)]
+struct ConvNextBlock {
+    weight: Tensor,
+    bias: Tensor,
+    norm: LayerNorm,
+    expand: Affine,
+    contract: Affine,
+}
+
+impl ConvNextBlock {
+    fn load(source: &Source, width: usize, hidden_ratio: usize) -> Result<Self, VaeError> {
+        let depthwise = source.pp("dwconv");
+        Ok(Self {
+            weight: depthwise.get("weight", &[width, 1, KERNEL])?,
+            bias: depthwise.get("bias", &[width])?,
+            norm: LayerNorm::load(&source.pp("norm"), width)?,
+            expand: Affine::load(&source.pp("pwconv1"), width, hidden_ratio * width)?,
+            contract: Affine::load(&source.pp("pwconv2"), hidden_ratio * width, width)?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor, VaeError> {
+        let options = Conv1dOptions {
+            padding: KERNEL / 2,
+            groups: x.dim(2)?,
+            ..Conv1dOptions::default()
+        };
+        let channels_first = x.transpose(1, 2)?.contiguous()?;
+        let mixed = conv1d(&channels_first, &self.weight, Some(&self.bias), &options)?
+            .transpose(1, 2)?
+            .contiguous()?;
+        let hidden = self
+            .expand
+            .forward(&self.norm.forward(&mixed)?)?
+            .gelu_erf()?;
+        Ok((x + self.contract.forward(&hidden)?)?)
+    }
+}
+
+/// `x W^T + b` on the last dimension. No adapter ever attaches here, so this is not `nn::Linear`.
+#[derive(Debug, Clone)]
+struct Affine {
+    transposed_weight: Tensor,
+    bias: Tensor,
+}
+
+impl Affine {
+    fn load(source: &Source, inputs: usize, outputs: usize) -> Result<Self, VaeError> {
+        let weight = source.get("weight", &[outputs, inputs])?;
+        Ok(Self {
+            transposed_weight: weight.t()?.contiguous()?,
+            bias: source.get("bias", &[outputs])?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor, VaeError> {
+        let (batch, frames, inputs) = x.dims3()?;
+        let rows = x
+            .reshape((batch * frames, inputs))?
+            .matmul(&self.transposed_weight)?;
+        Ok(rows
+            .broadcast_add(&self.bias)?
+            .reshape((batch, frames, self.bias.dim(0)?))?)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl LayerNorm {
+    fn load(source: &Source, width: usize) -> Result<Self, VaeError> {
+        Ok(Self {
+            weight: source.get("weight", &[width])?,
+            bias: source.get("bias", &[width])?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor, VaeError> {
+        let centred = x.broadcast_sub(&x.mean_keepdim(2)?)?;
+        let deviation = (centred.sqr()?.mean_keepdim(2)? + NORM_EPSILON)?.sqrt()?;
+        Ok(centred
+            .broadcast_div(&deviation)?
+            .broadcast_mul(&self.weight)?
+            .broadcast_add(&self.bias)?)
+    }
+}

@@ -1,0 +1,116 @@
+//! Long inputs in tiles that overlap.
+
+use std::ops::Range;
+
+use candle_core::{D, Tensor};
+
+use crate::VaeError;
+
+/// How a long input is cut into tiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tiling {
+    /// Every tile sees as much beyond its ends as its values depend on: equals the whole.
+    Exact {
+        /// Latent frames that a tile contributes.
+        chunk_frames: usize,
+    },
+    /// The tiling of diffusers' `AutoencoderOobleck`: tiles overlap by a fixed amount, which is cut off again. Faster
+    /// and smaller where the overlap is short, with slight steps between tiles. An input of one tile is not cut.
+    Reference {
+        /// Length of a tile: samples where sound is encoded, latent frames where latents are decoded.
+        chunk: usize,
+        /// Overlap on each side, in the same unit.
+        overlap: usize,
+    },
+}
+
+impl Tiling {
+    /// Exact tiles of a length that suits most machines.
+    pub const EXACT: Self = Self::Exact { chunk_frames: 256 };
+}
+
+/// One tile: what is computed and what of it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tile {
+    pub(crate) window: Range<usize>,
+    pub(crate) core: Range<usize>,
+}
+
+/// Cuts `0..total` into cores of `core` (the last may be shorter) with windows that reach `context` further.
+pub(crate) fn tiles(total: usize, core: usize, context: usize) -> impl Iterator<Item = Tile> {
+    let core = core.max(1);
+    (0..total).step_by(core).map(move |start| {
+        let end = (start + core).min(total);
+        Tile {
+            window: start.saturating_sub(context)..(end + context).min(total),
+            core: start..end,
+        }
+    })
+}
+
+/// The reference's tiling of the last dimension: `run` on each window, its ends cut off in proportion, joined again.
+pub(crate) fn run_reference(
+    input: &Tensor,
+    chunk: usize,
+    overlap: usize,
+    run: impl Fn(&Tensor) -> Result<Tensor, VaeError>,
+) -> Result<Tensor, VaeError> {
+    let total = input.dim(D::Minus1)?;
+    if total <= chunk {
+        return run(input);
+    }
+    let core = chunk.checked_sub(2 * overlap).filter(|&core| core > 0);
+    let core = core.ok_or(VaeError::Tiling { chunk, overlap })?;
+    let mut parts = Vec::new();
+    let mut ratio = None;
+    for Tile { window, core } in tiles(total, core, overlap) {
+        let output = run(&input.narrow(D::Minus1, window.start, window.len())?)?;
+        let length = output.dim(D::Minus1)?;
+        // The first tile decides for all how many outputs an input is worth.
+        let (outputs, inputs) = *ratio.get_or_insert((length as f64, window.len() as f64));
+        let worth = |inside: usize| (inside as f64 * outputs / inputs).round_ties_even() as usize;
+        let left = worth(core.start - window.start).min(length);
+        let right = worth(window.end - core.end).min(length - left);
+        parts.push(output.narrow(D::Minus1, left, length - left - right)?);
+    }
+    Ok(Tensor::cat(&parts, D::Minus1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_cover_everything_once() {
+        for (total, core, context) in [(10, 4, 2), (1, 4, 2), (8, 4, 0), (9, 100, 3)] {
+            let mut next = 0;
+            for tile in tiles(total, core, context) {
+                assert_eq!(tile.core.start, next);
+                assert_eq!(tile.window.start, tile.core.start.saturating_sub(context));
+                assert_eq!(tile.window.end, (tile.core.end + context).min(total));
+                next = tile.core.end;
+            }
+            assert_eq!(next, total);
+        }
+    }
+
+    #[test]
+    fn an_overlap_that_eats_the_tile_is_refused() {
+        let input = Tensor::zeros(
+            (1, 1, 100),
+            candle_core::DType::F32,
+            &candle_core::Device::Cpu,
+        )
+        .unwrap();
+        let result = run_reference(&input, 16, 8, |tile| Ok(tile.clone()));
+        assert!(matches!(
+            result,
+            Err(VaeError::Tiling {
+                chunk: 16,
+                overlap: 8
+            })
+        ));
+        let whole = run_reference(&input, 16, 3, |tile| Ok(tile.clone())).unwrap();
+        assert_eq!(whole.dims(), [1, 1, 100]);
+    }
+}

@@ -1,0 +1,349 @@
+//! Oobleck against diffusers 0.42.1 and stable-audio-tools on small random weights; tiles against the whole.
+#![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{D, Device, Tensor};
+use nn::Weights;
+use testing::{Golden, assert_close, assert_equal, pseudo_random};
+use vae::{Autoencoder, OobleckAutoencoder, OobleckConfig, Posterior, Tiling, VaeError};
+
+/// Of each tensor's maximum.
+const TOLERANCE: f64 = 1e-4;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn golden() -> Golden {
+    Golden::open(fixtures().join("oobleck"))
+}
+
+fn model() -> OobleckAutoencoder {
+    OobleckAutoencoder::load_folder(fixtures().join("oobleck/vae"), &Device::Cpu).unwrap()
+}
+
+fn weights() -> HashMap<String, Tensor> {
+    testing::golden::load(&fixtures().join("oobleck/vae/diffusion_pytorch_model.safetensors"))
+}
+
+fn config() -> OobleckConfig {
+    model().config().clone()
+}
+
+#[test]
+fn encoder_matches_the_reference() {
+    let (golden, model) = (golden(), model());
+    let parameters = model.encode_parameters(&golden.tensor("audio")).unwrap();
+    assert_close(
+        "parameters",
+        &parameters,
+        &golden.tensor("parameters"),
+        TOLERANCE,
+    );
+    let posterior = model.encode(&golden.tensor("audio")).unwrap();
+    assert_close("mean", &posterior.mean, &golden.tensor("mean"), TOLERANCE);
+    assert_close("std", &posterior.std, &golden.tensor("std"), TOLERANCE);
+    assert_close(
+        "kl",
+        &posterior.kl().unwrap(),
+        &golden.tensor("kl"),
+        TOLERANCE,
+    );
+    let log_variance = posterior.std.sqr().unwrap().log().unwrap();
+    assert_close("logvar", &log_variance, &golden.tensor("logvar"), TOLERANCE);
+    let sample = posterior.sample_with(&golden.tensor("eps")).unwrap();
+    assert_close("sample", &sample, &golden.tensor("sample"), TOLERANCE);
+}
+
+#[test]
+fn decoder_matches_the_reference() {
+    let (golden, model) = (golden(), model());
+    let mean = model.encode(&golden.tensor("audio")).unwrap().mean;
+    assert_close(
+        "recon",
+        &model.decode(&mean).unwrap(),
+        &golden.tensor("recon"),
+        TOLERANCE,
+    );
+    assert_close(
+        "decoded",
+        &model.decode(&golden.tensor("z")).unwrap(),
+        &golden.tensor("decoded"),
+        TOLERANCE,
+    );
+}
+
+#[test]
+fn reference_tiles_match_the_reference() {
+    let (golden, model) = (golden(), model());
+    let decoded = model
+        .decode_tiled(
+            &golden.tensor("z"),
+            Tiling::Reference {
+                chunk: 16,
+                overlap: 4,
+            },
+        )
+        .unwrap();
+    assert_close(
+        "decoded_tiled_16_4",
+        &decoded,
+        &golden.tensor("decoded_tiled_16_4"),
+        TOLERANCE,
+    );
+    let tiling = Tiling::Reference {
+        chunk: 640,
+        overlap: 96,
+    };
+    let parameters = model
+        .encode_parameters_tiled(&golden.tensor("audio"), tiling)
+        .unwrap();
+    assert_close(
+        "parameters_tiled_640_96",
+        &parameters,
+        &golden.tensor("parameters_tiled_640_96"),
+        TOLERANCE,
+    );
+}
+
+#[test]
+fn items_of_a_batch_are_independent() {
+    let (golden, model) = (golden(), model());
+    let (audio, z) = (golden.tensor("audio"), golden.tensor("z"));
+    let (encoded, decoded) = (
+        model.encode_parameters(&audio).unwrap(),
+        model.decode(&z).unwrap(),
+    );
+    for item in 0..2 {
+        let one = |tensor: &Tensor| tensor.narrow(0, item, 1).unwrap();
+        assert_close(
+            "encoded",
+            &model.encode_parameters(&one(&audio)).unwrap(),
+            &one(&encoded),
+            1e-6,
+        );
+        assert_close(
+            "decoded",
+            &model.decode(&one(&z)).unwrap(),
+            &one(&decoded),
+            1e-6,
+        );
+    }
+}
+
+#[test]
+fn both_channels_come_out_and_differ() {
+    let decoded = model().decode(&golden().tensor("z")).unwrap();
+    let channel = |index: usize| decoded.narrow(1, index, 1).unwrap();
+    let difference = (channel(0) - channel(1))
+        .unwrap()
+        .abs()
+        .unwrap()
+        .max_all()
+        .unwrap()
+        .to_scalar::<f32>()
+        .unwrap();
+    assert!(difference > 1e-3, "{difference}");
+}
+
+/// A batch of sound whose length is no whole number of latent frames.
+fn long_sound() -> Tensor {
+    pseudo_random(&[2, 2, 32 * 150 + 17], 5)
+}
+
+#[test]
+fn exact_tiles_equal_the_whole() {
+    let model = model();
+    let whole = model.encode_parameters(&long_sound()).unwrap();
+    let latents = pseudo_random(&[2, 8, 151], 6);
+    let decoded = model.decode(&latents).unwrap();
+    for chunk_frames in [1, 23, 75, 150, 1000] {
+        let tiling = Tiling::Exact { chunk_frames };
+        let tiled = model
+            .encode_parameters_tiled(&long_sound(), tiling)
+            .unwrap();
+        assert_close("encoded", &tiled, &whole, 2e-6);
+        assert_close(
+            "decoded",
+            &model.decode_tiled(&latents, tiling).unwrap(),
+            &decoded,
+            2e-6,
+        );
+    }
+}
+
+/// Odd strides shorten or lengthen the output by a little; tiles agree on that too.
+#[test]
+fn exact_tiles_equal_the_whole_with_an_odd_stride() {
+    let config = OobleckConfig {
+        downsampling_ratios: vec![2, 5, 3],
+        ..config()
+    };
+    let model = OobleckAutoencoder::load(&config, &random_weights(&config).root()).unwrap();
+    let sound = pseudo_random(&[1, 2, 30 * 90 + 7], 8);
+    let latents = pseudo_random(&[1, 8, 90], 9);
+    let tiling = Tiling::Exact { chunk_frames: 20 };
+    let whole = model.encode_parameters(&sound).unwrap();
+    assert_close(
+        "encoded",
+        &model.encode_parameters_tiled(&sound, tiling).unwrap(),
+        &whole,
+        2e-6,
+    );
+    let whole = model.decode(&latents).unwrap();
+    assert_close(
+        "decoded",
+        &model.decode_tiled(&latents, tiling).unwrap(),
+        &whole,
+        2e-6,
+    );
+}
+
+/// The fixture's tensors with kernels of other lengths.
+fn random_weights(config: &OobleckConfig) -> Weights {
+    let strides = config.downsampling_ratios.clone();
+    let resize = |(name, tensor): (String, Tensor)| {
+        let parts: Vec<&str> = name.split('.').collect();
+        let index = parts.get(2).and_then(|index| index.parse::<usize>().ok());
+        let stride = match (parts[0], parts.get(3), parts.last()) {
+            ("encoder", Some(&"conv1"), Some(&"weight_v")) => index.map(|index| strides[index]),
+            ("decoder", Some(&"conv_t1"), Some(&"weight_v")) => {
+                index.map(|index| strides[2 - index])
+            }
+            _ => None,
+        };
+        let Some(stride) = stride else {
+            return (name, tensor);
+        };
+        let (first, second, _) = tensor.dims3().unwrap();
+        let resized = pseudo_random(&[first, second, 2 * stride], 1 + stride as u64);
+        (name, resized)
+    };
+    Weights::from_tensors(weights().into_iter().map(resize).collect(), "resized")
+}
+
+/// The other published naming, with weight norm kept and removed.
+#[test]
+fn stable_audio_tools_names_load() {
+    let folder = fixtures().join("diffrhythm");
+    let golden = Golden::open(&folder);
+    let config = OobleckConfig {
+        encoder_hidden_size: 4,
+        decoder_channels: 4,
+        downsampling_ratios: vec![2, 4, 8],
+        ..config()
+    };
+    let normed = testing::golden::load(&folder.join("vae_model.safetensors"));
+    for tensors in [fold(&normed), normed] {
+        let weights = Weights::from_tensors(tensors, "vae_model");
+        let model = OobleckAutoencoder::load(&config, &weights.root()).unwrap();
+        weights.finish().unwrap();
+        let parameters = |name: &str| model.encode_parameters(&golden.tensor(name)).unwrap();
+        assert_close(
+            "encode",
+            &parameters("audio"),
+            &golden.tensor("encode"),
+            TOLERANCE,
+        );
+        assert_close(
+            "encode_b2",
+            &parameters("audio_b2"),
+            &golden.tensor("encode_b2"),
+            TOLERANCE,
+        );
+        assert_close(
+            "decode",
+            &model.decode(&golden.tensor("z")).unwrap(),
+            &golden.tensor("decode"),
+            TOLERANCE,
+        );
+        let Posterior { mean, std } = model.encode(&golden.tensor("audio")).unwrap();
+        let sample = Posterior { mean, std }
+            .sample_with(&golden.tensor("noise"))
+            .unwrap();
+        assert_close("sample", &sample, &golden.tensor("sample"), TOLERANCE);
+    }
+}
+
+/// Replaces `weight_g` and `weight_v` by `weight`, as `torch.nn.utils.remove_weight_norm` does.
+fn fold(tensors: &HashMap<String, Tensor>) -> HashMap<String, Tensor> {
+    let mut folded = HashMap::new();
+    for (name, tensor) in tensors {
+        if let Some(stem) = name.strip_suffix("_v") {
+            let norm = tensor
+                .sqr()
+                .unwrap()
+                .sum_keepdim((1, 2))
+                .unwrap()
+                .sqrt()
+                .unwrap();
+            let gain = tensors[&format!("{stem}_g")].broadcast_div(&norm).unwrap();
+            folded.insert(stem.to_owned(), tensor.broadcast_mul(&gain).unwrap());
+        } else if !name.ends_with("_g") {
+            folded.insert(name.clone(), tensor.clone());
+        }
+    }
+    folded
+}
+
+#[test]
+fn the_identity_follows_the_weights() {
+    let id = |tensors: HashMap<String, Tensor>| {
+        OobleckAutoencoder::load(&config(), &Weights::from_tensors(tensors, "x").root())
+            .unwrap()
+            .id()
+            .to_owned()
+    };
+    let mut other = weights();
+    let bias = &other["decoder.conv1.bias"] + 1e-3;
+    other.insert("decoder.conv1.bias".to_owned(), bias.unwrap());
+    assert_eq!(id(weights()), model().id());
+    assert_ne!(id(other), model().id());
+    assert!(model().id().starts_with("oobleck-"));
+}
+
+#[test]
+fn bad_inputs_are_named() {
+    let model = model();
+    let message = |result: Result<Tensor, VaeError>| result.unwrap_err().to_string();
+    let zeros =
+        |shape: &[usize]| Tensor::zeros(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
+    let short = model.encode(&zeros(&[1, 2, 31])).unwrap_err().to_string();
+    assert!(short.contains("31 samples, at least 32"), "{short}");
+    assert!(message(model.decode(&zeros(&[1, 7, 4]))).contains("expected [batch, 8, length]"));
+    assert!(message(model.encode_parameters(&zeros(&[2, 64]))).contains("sound has shape [2, 64]"));
+    let tiling = Tiling::Reference {
+        chunk: 4,
+        overlap: 2,
+    };
+    assert!(message(model.decode_tiled(&zeros(&[1, 8, 9]), tiling)).contains("overlap of 2"));
+}
+
+#[test]
+fn missing_and_unused_tensors_are_named() {
+    let mut tensors = weights();
+    tensors.remove("encoder.block.1.res_unit2.snake1.beta");
+    let error = OobleckAutoencoder::load(&config(), &Weights::from_tensors(tensors, "x").root())
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("encoder.block.1.res_unit2.snake1.beta"),
+        "{error}"
+    );
+    let folder = fixtures().join("no such folder");
+    let error = OobleckAutoencoder::load_folder(folder, &Device::Cpu).unwrap_err();
+    assert!(matches!(error, VaeError::Read { .. }));
+}
+
+#[test]
+fn loading_twice_gives_the_same_bytes() {
+    let z = golden().tensor("z").narrow(D::Minus1, 0, 9).unwrap();
+    assert_equal(
+        "decoded",
+        &model().decode(&z).unwrap(),
+        &model().decode(&z).unwrap(),
+    );
+}
