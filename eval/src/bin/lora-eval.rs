@@ -1,0 +1,234 @@
+//! `lora-eval`: distances of generated clips to real ones.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, Parser, Subcommand};
+use eval::corpus_statistics::{Crops, of_folder};
+use eval::report::Sets;
+use eval::{EvalError, Folders, Memorisation, Report, Skipped, picture, table};
+use features::Bootstrap;
+use indicatif::{ProgressBar, ProgressStyle};
+use tracing_subscriber::EnvFilter;
+
+/// Some files were skipped; the result stands for the others.
+const SOME_SKIPPED: u8 = 2;
+
+/// Did the adapter work? Compares generated clips with real ones.
+///
+/// Exit codes: 0 all is well, 1 no result, 2 a result but some files were skipped (or the arguments are wrong).
+#[derive(Debug, Parser)]
+#[command(
+    name = "lora-eval",
+    version,
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = true
+)]
+struct Arguments {
+    #[command(flatten)]
+    evaluation: Option<Evaluation>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct Evaluation {
+    /// Folder of real clips of the style that the adapter was not trained on
+    #[arg(long, value_name = "DIR")]
+    reference: PathBuf,
+    /// Folder of clips generated with the adapter
+    #[arg(long, value_name = "DIR")]
+    candidate: PathBuf,
+    /// Folder of clips generated without the adapter; files of the same name are paired
+    #[arg(long, value_name = "DIR")]
+    baseline: Option<PathBuf>,
+    /// Folder of the pieces the adapter was trained on, to look for copies
+    #[arg(long, value_name = "DIR")]
+    training: Option<PathBuf>,
+    /// Write the result as JSON to FILE, or to standard output if FILE is "-"
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw mel spectrograms of the sets side by side into FILE (PNG)
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Number of bootstrap draws for each interval
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    bootstrap: u32,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compute the feature statistics on whose scale distances are measured (once for each version)
+    Statistics(Statistics),
+}
+
+#[derive(Debug, Args)]
+struct Statistics {
+    /// Folder of the base corpus
+    folder: PathBuf,
+    /// Where to write the statistics
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// The most pieces that are used
+    #[arg(long, value_name = "N", default_value_t = Crops::default().pieces)]
+    pieces: usize,
+    /// Length of the crop of each piece, in seconds
+    #[arg(long, value_name = "SECS", default_value_t = Crops::default().secs)]
+    crop_secs: f64,
+    /// Seed of the choice of pieces and crops
+    #[arg(long, default_value_t = Crops::default().seed)]
+    seed: u64,
+    /// What the corpus is; kept in the file
+    #[arg(long, value_name = "TEXT", default_value = "base corpus")]
+    description: String,
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .without_time()
+        .with_target(false)
+        .init();
+    let arguments = Arguments::parse();
+    let outcome = match (&arguments.command, &arguments.evaluation) {
+        (Some(Command::Statistics(statistics)), _) => compute_statistics(statistics),
+        (None, Some(evaluation)) => evaluate(evaluation),
+        (None, None) => unreachable_by_clap(),
+    };
+    match outcome {
+        Ok(skipped) if skipped.is_empty() => ExitCode::SUCCESS,
+        Ok(skipped) => {
+            for file in &skipped {
+                tracing::warn!("skipped: {}", file.reason);
+            }
+            let count = skipped.len();
+            tracing::warn!(
+                "{count} {} skipped",
+                if count == 1 { "file was" } else { "files were" }
+            );
+            ExitCode::from(SOME_SKIPPED)
+        }
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// clap asks for the evaluation's arguments unless there is a subcommand.
+fn unreachable_by_clap() -> Result<Vec<Skipped>> {
+    anyhow::bail!("--reference and --candidate are needed")
+}
+
+fn evaluate(arguments: &Evaluation) -> Result<Vec<Skipped>> {
+    let folders = Folders {
+        reference: arguments.reference.clone(),
+        candidate: arguments.candidate.clone(),
+        baseline: arguments.baseline.clone(),
+        training: arguments.training.clone(),
+    };
+    let bootstrap = Bootstrap {
+        seed: arguments.seed,
+        resamples: arguments.bootstrap as usize,
+        ..Bootstrap::default()
+    };
+    let progress = progress("measuring");
+    let sets = Sets::measure(&folders, &|| progress.inc(1))?;
+    progress.set_message("comparing");
+    let nearest = folders
+        .training
+        .as_deref()
+        .map(|training| {
+            Memorisation::measure(
+                training,
+                &sets.reference,
+                &sets.candidate,
+                sets.baseline.as_ref(),
+            )
+        })
+        .transpose()?;
+    let report = Report::new(&sets, nearest, &bootstrap)?;
+    progress.finish_and_clear();
+    tell(&report, &folders, arguments.json.as_deref())?;
+    if let Some(path) = &arguments.picture {
+        picture::write(path, &sets)?;
+        tracing::info!("picture: {}", path.display());
+    }
+    for warning in &report.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(report.skipped)
+}
+
+/// The table to standard output, unless that is where the JSON goes: then to standard error.
+fn tell(report: &Report, folders: &Folders, json: Option<&Path>) -> Result<()> {
+    let table = table::render(report, folders);
+    match json {
+        Some(path) if path == Path::new("-") => {
+            std::io::stderr().write_all(table.as_bytes())?;
+            return std::io::stdout()
+                .write_all(report.to_json().as_bytes())
+                .context("standard output");
+        }
+        Some(path) => write_file(path, &report.to_json())?,
+        None => {}
+    }
+    std::io::stdout()
+        .write_all(table.as_bytes())
+        .context("standard output")
+}
+
+fn compute_statistics(arguments: &Statistics) -> Result<Vec<Skipped>> {
+    let secs = arguments.crop_secs;
+    ensure!(
+        (1.0..=600.0).contains(&secs),
+        "--crop-secs is {secs}, expected 1 to 600"
+    );
+    let crops = Crops {
+        pieces: arguments.pieces,
+        secs,
+        seed: arguments.seed,
+    };
+    let progress = progress("measuring");
+    let (statistics, skipped) =
+        of_folder(&arguments.folder, &crops, &arguments.description, &|| {
+            progress.inc(1)
+        })?;
+    progress.finish_and_clear();
+    write_file(&arguments.out, &statistics.to_json())?;
+    let told = format!(
+        "{} from {} pieces\n",
+        arguments.out.display(),
+        statistics.clips()
+    );
+    std::io::stdout().write_all(told.as_bytes())?;
+    Ok(skipped)
+}
+
+fn write_file(path: &Path, text: &str) -> Result<()> {
+    let failed = |source| EvalError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = audio::PartFile::create(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    Ok(file.commit().map_err(failed)?)
+}
+
+/// A counter on standard error; indicatif hides it where that is no terminal.
+fn progress(message: &'static str) -> ProgressBar {
+    let progress = ProgressBar::new_spinner().with_message(message);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}: {pos} files, {elapsed}") {
+        progress.set_style(style);
+    }
+    progress.enable_steady_tick(std::time::Duration::from_millis(100));
+    progress
+}
