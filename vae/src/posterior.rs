@@ -1,6 +1,7 @@
 //! What an encoder says about a sound: a Gaussian per latent value.
 
 use candle_core::{D, Tensor};
+use nn::Stream;
 
 use crate::VaeError;
 
@@ -14,6 +15,10 @@ pub struct Posterior {
 }
 
 impl Posterior {
+    /// A draw: `mean + std * noise`, the noise taken from `stream`.
+    pub fn sample(&self, stream: &Stream) -> Result<Tensor, VaeError> {
+        self.sample_with(&stream.normal(self.mean.dims(), self.mean.device())?)
+    }
     /// A draw with given standard normal noise of the latents' shape.
     pub fn sample_with(&self, noise: &Tensor) -> Result<Tensor, VaeError> {
         Ok((&self.mean + (&self.std * noise)?)?)

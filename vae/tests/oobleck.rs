@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{D, Device, Tensor};
-use nn::Weights;
+use nn::{Stream, Weights};
 use testing::{Golden, assert_close, assert_equal, pseudo_random};
 use vae::{Autoencoder, OobleckAutoencoder, OobleckConfig, Posterior, Tiling, VaeError};
 
@@ -336,6 +336,35 @@ fn missing_and_unused_tensors_are_named() {
     let folder = fixtures().join("no such folder");
     let error = OobleckAutoencoder::load_folder(folder, &Device::Cpu).unwrap_err();
     assert!(matches!(error, VaeError::Read { .. }));
+}
+
+/// Mean and deviation of many draws are the posterior's; the same stream draws the same.
+#[test]
+fn draws_follow_the_posterior() {
+    let posterior = model().encode(&golden().tensor("audio")).unwrap();
+    let stream = Stream::new(3);
+    assert_equal(
+        "again",
+        &posterior.sample(&stream).unwrap(),
+        &posterior.sample(&stream).unwrap(),
+    );
+    let draw = |index: u64| {
+        ((posterior.sample(&stream.at(index)).unwrap() - &posterior.mean).unwrap() / &posterior.std)
+            .unwrap()
+    };
+    let noise = Tensor::stack(&(0..64).map(draw).collect::<Vec<_>>(), 0).unwrap();
+    let mean = noise.mean_all().unwrap().to_scalar::<f32>().unwrap();
+    let variance = noise
+        .sqr()
+        .unwrap()
+        .mean_all()
+        .unwrap()
+        .to_scalar::<f32>()
+        .unwrap();
+    assert!(
+        mean.abs() < 0.02 && (variance - 1.0).abs() < 0.03,
+        "{mean} {variance}"
+    );
 }
 
 #[test]

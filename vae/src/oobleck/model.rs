@@ -42,6 +42,7 @@ impl OobleckAutoencoder {
         )?;
         let model = Self::load(&config, &weights.root())?;
         weights.finish()?;
+        tracing::debug!(id = model.id, path = %path.display(), "autoencoder loaded");
         Ok(model)
     }
 

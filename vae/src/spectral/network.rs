@@ -1,7 +1,7 @@
 //! The network on either side of the latents.
 
 use candle_core::Tensor;
-use nn::ops::{Conv1dOptions, conv1d};
+use nn::ops::{Conv1dOptions, conv1d, gelu_erf, layer_norm};
 
 use crate::VaeError;
 use crate::identity::Source;
@@ -99,10 +99,7 @@ impl ConvNextBlock {
         let mixed = conv1d(&channels_first, &self.weight, Some(&self.bias), &options)?
             .transpose(1, 2)?
             .contiguous()?;
-        let hidden = self
-            .expand
-            .forward(&self.norm.forward(&mixed)?)?
-            .gelu_erf()?;
+        let hidden = gelu_erf(&self.expand.forward(&self.norm.forward(&mixed)?)?)?;
         Ok((x + self.contract.forward(&hidden)?)?)
     }
 }
@@ -149,11 +146,10 @@ impl LayerNorm {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor, VaeError> {
-        let centred = x.broadcast_sub(&x.mean_keepdim(2)?)?;
-        let deviation = (centred.sqr()?.mean_keepdim(2)? + NORM_EPSILON)?.sqrt()?;
-        Ok(centred
-            .broadcast_div(&deviation)?
-            .broadcast_mul(&self.weight)?
-            .broadcast_add(&self.bias)?)
+        Ok(layer_norm(
+            x,
+            Some((&self.weight, &self.bias)),
+            NORM_EPSILON,
+        )?)
     }
 }

@@ -7,8 +7,9 @@ use super::stereo::Spread;
 use super::{SpectralConfig, stereo_band_edges};
 use crate::VaeError;
 
-/// Rounds of phase refinement after the gradient start; more gain less than half a decibel.
-const PHASE_ITERATIONS: usize = 16;
+/// Rounds of phase refinement after the gradient start. Mean error of log magnitudes on synthetic music, in nepers: .27
+/// from the start alone, .13 after 16 rounds, .12 after 32; 32 take about 80 ms for six seconds on two cores.
+const PHASE_ITERATIONS: usize = 32;
 /// Log magnitudes are clamped to this (40 dB over full scale), so that no latent makes an infinity.
 const LARGEST_LOG: f32 = 4.6;
 
@@ -19,6 +20,7 @@ pub struct Synthesis {
     unwarp: FilterBank,
     edges: Vec<usize>,
     config: SpectralConfig,
+    phase_iterations: usize,
     /// Half the window's sum: the magnitude of a full-scale sine in the raw transform.
     full_scale: f32,
 }
@@ -36,15 +38,25 @@ impl Synthesis {
             unwarp: axis.unwarp()?,
             edges: stereo_band_edges(config.stereo_bands, config.spectrum_bins()),
             config: config.clone(),
+            phase_iterations: PHASE_ITERATIONS,
             full_scale: spectrum::hann_periodic(config.fft_size).iter().sum::<f32>() / 2.0,
         })
+    }
+
+    /// The same with another number of rounds of phase refinement (32 unless told).
+    #[must_use]
+    pub fn with_phase_iterations(self, phase_iterations: usize) -> Self {
+        Self {
+            phase_iterations,
+            ..self
+        }
     }
 
     /// Left and right of the feature vectors `[latent_frames, features]`, `latent_frames * latent_hop` samples each.
     pub fn render(&self, features: &[f32]) -> Result<[Vec<f32>; 2], VaeError> {
         let samples = features.len() / self.config.features() * self.config.latent_hop();
         let magnitudes = self.magnitudes(features);
-        let common = phase::reconstruct(&self.stft, &magnitudes, samples, PHASE_ITERATIONS)?;
+        let common = phase::reconstruct(&self.stft, &magnitudes, samples, self.phase_iterations)?;
         let [left, right] = self.spread(&common, features);
         Ok([
             self.stft.inverse(&left, samples)?,
