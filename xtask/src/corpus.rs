@@ -1,4 +1,4 @@
-//! `cargo xtask corpus` and `cargo xtask examples`: recordings the project makes itself.
+//! `cargo xtask corpus`: a corpus of music that the project composes itself.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use corpus::{Options, Rendered, Score, Style, compose, render};
 use rayon::prelude::*;
 use serde::Serialize;
 
-const SAMPLE_RATE_HZ: u32 = 44_100;
+pub(crate) const SAMPLE_RATE_HZ: u32 = 44_100;
 
 /// Renders a corpus of pieces in turn over the styles.
 #[derive(Debug, clap::Args)]
@@ -113,7 +113,7 @@ pub(crate) fn run(args: &CorpusArgs) -> Result<()> {
     jobs.par_iter().try_for_each(|job| -> Result<()> {
         let path = args.out_dir.join(&job.name);
         if !path.exists() {
-            write_wav(&path, &render(&job.score, SAMPLE_RATE_HZ), job.score.seed)?;
+            write_wav(&path, &quantise(&render(&job.score, SAMPLE_RATE_HZ), Some(job.score.seed)))?;
         }
         let count = done.fetch_add(1, Ordering::Relaxed) + 1;
         if count % 50 == 0 || count == jobs.len() {
@@ -160,8 +160,8 @@ fn write_index(out_dir: &Path, jobs: &[Job]) -> Result<()> {
     fs::rename(&aside, &path).with_context(|| format!("renaming to {}", path.display()))
 }
 
-/// Sixteen bits with triangular dither, written aside and renamed.
-fn write_wav(path: &Path, piece: &Rendered, seed: u64) -> Result<()> {
+/// Interleaved stereo, written aside and renamed.
+fn write_wav(path: &Path, samples: &[i16]) -> Result<()> {
     let aside = path.with_extension("wav.part");
     let spec = hound::WavSpec {
         channels: 2,
@@ -174,10 +174,9 @@ fn write_wav(path: &Path, piece: &Rendered, seed: u64) -> Result<()> {
     );
     let mut writer = hound::WavWriter::new(file, spec)
         .with_context(|| format!("writing {}", aside.display()))?;
-    let samples = quantise(piece, seed);
     let mut fast = writer.get_i16_writer(samples.len() as u32);
     for sample in samples {
-        fast.write_sample(sample);
+        fast.write_sample(*sample);
     }
     fast.flush()
         .with_context(|| format!("writing {}", aside.display()))?;
@@ -187,9 +186,9 @@ fn write_wav(path: &Path, piece: &Rendered, seed: u64) -> Result<()> {
     fs::rename(&aside, path).with_context(|| format!("renaming to {}", path.display()))
 }
 
-/// Interleaved samples; the dither spans two steps.
-fn quantise(piece: &Rendered, seed: u64) -> Vec<i16> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+/// Interleaved samples; with a seed, triangular dither that spans two steps.
+pub(crate) fn quantise(piece: &Rendered, dither_seed: Option<u64>) -> Vec<i16> {
+    let mut state = dither_seed.unwrap_or(0).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut uniform = move || {
         state ^= state << 13;
         state ^= state >> 7;
@@ -199,9 +198,34 @@ fn quantise(piece: &Rendered, seed: u64) -> Vec<i16> {
     let mut samples = Vec::with_capacity(2 * piece.left.len());
     for (left, right) in piece.left.iter().zip(&piece.right) {
         for value in [*left, *right] {
-            let dithered = value * 32_767.0 + uniform() - uniform();
-            samples.push(dithered.round().clamp(-32_768.0, 32_767.0) as i16);
+            let dither = if dither_seed.is_some() { uniform() - uniform() } else { 0.0 };
+            samples.push((value * 32_767.0 + dither).round().clamp(-32_768.0, 32_767.0) as i16);
         }
     }
     samples
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(hours: f64) -> CorpusArgs {
+        CorpusArgs { out_dir: PathBuf::new(), hours, seed: 3, styles: Vec::new(), held_out: false, first: None, duration_secs: 10.0 }
+    }
+
+    #[test]
+    fn a_longer_corpus_begins_with_the_shorter_one() {
+        let names = |hours: f64| -> Vec<(String, u64)> {
+            plan(&args(hours), Style::base()).iter().map(|job| (job.name.clone(), job.score.seed)).collect()
+        };
+        let (short, long) = (names(0.05), names(0.1));
+        assert!(short.len() >= 15 && long.len() > short.len());
+        assert_eq!(short, long[..short.len()]);
+    }
+
+    #[test]
+    fn quantised_peaks_stay_within_sixteen_bits() {
+        let piece = Rendered { left: vec![1.0, -1.0, 0.0], right: vec![0.5, 2.0, 0.0] };
+        assert_eq!(quantise(&piece, None), [32_767, 16_384, -32_767, 32_767, 0, 0]);
+    }
 }

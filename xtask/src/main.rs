@@ -1,6 +1,7 @@
 //! Development commands: `cargo xtask --help` lists them.
 
 mod corpus;
+mod examples;
 
 use clap::{Parser, Subcommand};
 
@@ -15,10 +16,13 @@ struct Args {
 enum Command {
     /// Render music that the project composes itself.
     Corpus(corpus::CorpusArgs),
+    /// Render the example recordings.
+    Examples(examples::ExamplesArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Corpus(args) => corpus::run(&args),
+        Command::Examples(args) => examples::run(&args),
     }
 }

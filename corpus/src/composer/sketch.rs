@@ -85,7 +85,7 @@ impl Sketch {
         let bars = ((options.duration_secs - tail_secs) / bar_secs)
             .round()
             .max(2.0) as usize;
-        while phrase_bars > 2 && bars < 2 * phrase_bars {
+        while phrase_bars > 2 && bars + 1 < 2 * phrase_bars {
             phrase_bars /= 2;
         }
         let form = Form::new(

@@ -23,7 +23,7 @@ static PALETTE: Palette = Palette {
 };
 
 pub(super) static FRAME: Frame = Frame {
-    tempo_bpm: (96.0, 132.0),
+    tempo_bpm: (116.0, 148.0),
     metres: &[(4, 1.0)],
     modes: &[(Mode::Hijaz, 1.0)],
     phrase_bars: &[(4, 1.0)],
@@ -78,27 +78,26 @@ fn lute(sketch: &mut Sketch, melody: &[Event]) {
             });
         }
     }
-    let open = sketch.key.degree(0) - if sketch.key.tonic > 6 { 24.0 } else { 12.0 };
+    let voice = Pluck::long_necked(&mut sketch.dice);
+    let bright = Insert::Peak { hz: 2600.0, q: 1.0, gain_db: 4.0 };
+    let mix = Mix::new(0.0, -0.25, 0.12).with(bright).with(Insert::HighPass { hz: 180.0 });
+    sketch.add("lute", voice.clone(), events, mix);
+    open_string(sketch, voice);
+}
+
+/// The low string between the notes of the tune.
+fn open_string(sketch: &mut Sketch, voice: Pluck) {
+    let pitch = sketch.key.degree(0) - if sketch.key.tonic > 6 { 24.0 } else { 12.0 };
+    let mut events = Vec::new();
     for_bars(
         sketch,
         |_| true,
         |at, ending| {
             let strokes: &[f64] = if ending { &[0.0] } else { &[0.0, 1.5, 3.0] };
-            events.extend(
-                strokes
-                    .iter()
-                    .map(|onset| Event::pitch(at + onset, 1.2, open, 0.5)),
-            );
+            events.extend(strokes.iter().map(|onset| Event::pitch(at + onset, 0.7, pitch, 0.5)));
         },
     );
-    let voice = Pluck::long_necked(&mut sketch.dice);
-    let mix = Mix::new(0.0, -0.25, 0.12)
-        .with(Insert::Peak {
-            hz: 2600.0,
-            q: 1.0,
-            gain_db: 4.0,
-        })
-        .with(Insert::HighPass { hz: 130.0 });
+    let mix = Mix::new(-10.0, -0.4, 0.12).with(Insert::LowPass { hz: 3500.0 });
     sketch.add("lute", voice, events, mix);
 }
 
@@ -127,7 +126,7 @@ fn reed(sketch: &mut Sketch, melody: &[Event]) {
         })
         .collect();
     let voice = Blown::double_reed(&mut sketch.dice);
-    sketch.add("double-reed", voice, events, Mix::new(-2.0, 0.35, 0.2));
+    sketch.add("double-reed", voice, events, Mix::new(-1.5, 0.35, 0.2));
 }
 
 fn drone(sketch: &mut Sketch) {
@@ -138,7 +137,7 @@ fn drone(sketch: &mut Sketch) {
         Event::pitch(0.0, beats, root + 7.0, 0.5),
     ];
     let voice = Organ::drone(&mut sketch.dice);
-    sketch.add("drone", voice, events, Mix::new(-7.0, 0.0, 0.1).spread(0.5));
+    sketch.add("drone", voice, events, Mix::new(-9.0, 0.0, 0.1).spread(0.5).with(Insert::LowPass { hz: 1400.0 }));
 }
 
 fn drum(sketch: &mut Sketch) {

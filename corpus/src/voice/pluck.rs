@@ -95,9 +95,9 @@ impl Pluck {
     /// A long-necked lute with thin double strings and a buzzing bridge.
     pub(crate) fn long_necked(dice: &mut Dice) -> Self {
         Self {
-            brightness_hz: dice.log_range(7000.0, 13_000.0),
-            decay_secs: dice.range_f32(1.4, 2.6),
-            damping: dice.range_f32(0.03, 0.08),
+            brightness_hz: dice.log_range(5000.0, 9000.0),
+            decay_secs: dice.range_f32(1.0, 1.8),
+            damping: dice.range_f32(0.06, 0.14),
             pick_position: dice.range_f32(0.05, 0.1),
             course_cents: dice.range_f32(5.0, 11.0),
             buzz: dice.range_f32(0.6, 1.0),
