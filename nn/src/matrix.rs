@@ -109,6 +109,17 @@ impl<'a> MatrixMut<'a> {
             .collect()
     }
 
+    /// The first rows, borrowed.
+    pub(crate) fn first_rows(&mut self, rows: usize) -> MatrixMut<'_> {
+        assert!(rows <= self.rows, "more rows than the matrix has");
+        MatrixMut { rows, ..*self }
+    }
+
+    /// Hands out the rows from the first to the last.
+    pub(crate) fn into_rows(self) -> Rows<'a> {
+        Rows { rest: self }
+    }
+
     /// `self = scale * left * right`, plus `self` when `accumulate`.
     pub(crate) fn product(
         &mut self,
@@ -157,6 +168,22 @@ impl<'a> MatrixMut<'a> {
                 parallelism,
             );
         }
+    }
+}
+
+/// What is left of a matrix whose rows are handed out one block after another.
+pub(crate) struct Rows<'a> {
+    rest: MatrixMut<'a>,
+}
+
+impl<'a> Rows<'a> {
+    /// The next block of rows; no two blocks share an element.
+    pub(crate) fn next_rows(&mut self, rows: usize) -> MatrixMut<'a> {
+        assert!(rows <= self.rest.rows, "more rows than are left");
+        let block = MatrixMut { rows, ..self.rest };
+        self.rest.rows -= rows;
+        self.rest.pointer = self.rest.pointer.wrapping_add(rows * self.rest.row_stride);
+        block
     }
 }
 

@@ -11,22 +11,29 @@ pub(crate) fn slice<'a>(op: &str, storage: &'a CpuStorage, layout: &Layout) -> R
     }
 }
 
-/// Calls `read` with the values of a contiguous f32 tensor on the CPU.
-pub(crate) fn with_values<R>(
+/// Calls `read` with the values of contiguous f32 tensors on the CPU.
+pub(crate) fn with_values<const N: usize, R>(
     op: &str,
-    tensor: &Tensor,
-    read: impl FnOnce(&[f32]) -> R,
+    tensors: [&Tensor; N],
+    read: impl FnOnce([&[f32]; N]) -> Result<R>,
 ) -> Result<R> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => Ok(read(slice(op, storage, layout)?)),
-        _ => bail!("{op}: runs on the CPU only"),
+    let guards = tensors.map(Tensor::storage_and_layout);
+    let mut values: [&[f32]; N] = [&[]; N];
+    for (values, (storage, layout)) in values.iter_mut().zip(&guards) {
+        *values = match &**storage {
+            Storage::Cpu(storage) => slice(op, storage, layout)?,
+            _ => bail!("{op}: runs on the CPU only"),
+        };
     }
+    read(values)
 }
 
-/// Copies a tensor's values, whatever its strides.
-pub(crate) fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
-    tensor.flatten_all()?.to_vec1()
+/// A gradient for an argument that needs one: a variable, or computed from one.
+pub(crate) fn gradient_for(argument: &Tensor, values: Vec<f32>) -> Result<Option<Tensor>> {
+    match argument.track_op() {
+        true => Tensor::from_vec(values, argument.shape(), argument.device()).map(Some),
+        false => Ok(None),
+    }
 }
 
 /// The gradient that reached an op, as contiguous f32: broadcasts and transposes arrive as strided views.

@@ -251,6 +251,15 @@ impl Weights {
         }
     }
 
+    /// Number of values in all tensors together.
+    pub fn parameter_count(&self) -> usize {
+        let shapes = self
+            .names()
+            .into_iter()
+            .filter_map(|name| self.shape(&name));
+        shapes.map(|shape| shape.iter().product::<usize>()).sum()
+    }
+
     /// Path or description given when it was opened.
     pub fn origin(&self) -> &str {
         &self.0.origin
@@ -385,11 +394,9 @@ impl Weights {
     }
 
     fn check_finite(&self, name: &str, tensor: &Tensor) -> Result<(), WeightsError> {
-        let found = crate::storage::with_values("weights", tensor, |values| {
-            values
-                .iter()
-                .position(|value| !value.is_finite())
-                .map(|element| (element, values[element]))
+        let found = crate::storage::with_values("weights", [tensor], |[values]| {
+            let element = values.iter().position(|value| !value.is_finite());
+            Ok(element.map(|element| (element, values[element])))
         })
         .map_err(|source| self.candle(name, source))?;
         match found {

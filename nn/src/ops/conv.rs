@@ -5,7 +5,7 @@
 
 mod geometry;
 
-use crate::storage::{incoming, slice, with_values};
+use crate::storage::{gradient_for, incoming, slice, with_values};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use geometry::Geometry;
 
@@ -228,16 +228,14 @@ impl Convolution {
         if !x.track_op() {
             return Ok(None);
         }
-        let values = with_values("conv", gradient, |gradient| {
-            with_values("conv", weight, |weight| {
-                if self.transposed {
-                    self.geometry.correlate(gradient, weight, None)
-                } else {
-                    self.geometry.scatter(gradient, weight, None)
-                }
+        let values = with_values("conv", [gradient, weight], |[gradient, weight]| {
+            Ok(if self.transposed {
+                self.geometry.correlate(gradient, weight, None)
+            } else {
+                self.geometry.scatter(gradient, weight, None)
             })
-        })??;
-        Tensor::from_vec(values, x.shape(), x.device()).map(Some)
+        })?;
+        gradient_for(x, values)
     }
 
     fn weight_gradient(
@@ -249,16 +247,14 @@ impl Convolution {
         if !weight.track_op() {
             return Ok(None);
         }
-        let values = with_values("conv", gradient, |gradient| {
-            with_values("conv", x, |x| {
-                if self.transposed {
-                    self.geometry.weight_gradient(gradient, x)
-                } else {
-                    self.geometry.weight_gradient(x, gradient)
-                }
+        let values = with_values("conv", [gradient, x], |[gradient, x]| {
+            Ok(if self.transposed {
+                self.geometry.weight_gradient(gradient, x)
+            } else {
+                self.geometry.weight_gradient(x, gradient)
             })
-        })??;
-        Tensor::from_vec(values, weight.shape(), weight.device()).map(Some)
+        })?;
+        gradient_for(weight, values)
     }
 }
 

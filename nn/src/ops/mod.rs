@@ -2,8 +2,20 @@
 //!
 //! A gradient is computed only for arguments that are variables or depend on one: frozen weights cost nothing.
 
+pub mod attention;
 pub mod conv;
+pub mod elementwise;
+pub mod grn;
+pub mod norm;
+pub mod rotary;
 pub mod snake;
+pub mod softmax;
 
+pub use attention::attention;
 pub use conv::{Conv1dOptions, ConvTranspose1dOptions, conv_transpose1d, conv1d};
+pub use elementwise::{gelu_erf, mish, silu, swiglu};
+pub use grn::grn;
+pub use norm::{layer_norm, rms_norm};
+pub use rotary::{RotaryTable, rotary};
 pub use snake::snake;
+pub use softmax::softmax;

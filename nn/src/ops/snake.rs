@@ -2,7 +2,7 @@
 //! Functions"; BigVGAN's form with a separate beta, as in Oobleck).
 
 use crate::simd::vectorized;
-use crate::storage::{incoming, slice, with_values};
+use crate::storage::{gradient_for, incoming, slice, with_values};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -109,32 +109,20 @@ impl CustomOp3 for Snake {
         let gradient = incoming(gradient)?;
         let (_, channels, frames) = x.dims3()?;
         let mut for_x = vec![0f32; x.elem_count()];
-        let sums: Vec<(f32, f32)> = with_values("snake", x, |x| {
-            with_values("snake", alpha, |alpha| {
-                with_values("snake", beta, |beta| {
-                    with_values("snake", &gradient, |gradient| {
-                        rows_backward(&mut for_x, x, gradient, alpha, beta, frames)
-                    })
-                })
-            })
-        })????;
+        let arguments = [x, alpha, beta, &gradient];
+        let sums = with_values("snake", arguments, |[x, alpha, beta, gradient]| {
+            Ok(rows_backward(&mut for_x, x, gradient, alpha, beta, frames))
+        })?;
         let mut for_alpha = vec![0f32; channels];
         let mut for_beta = vec![0f32; channels];
         for (row, (alpha, beta)) in sums.into_iter().enumerate() {
             for_alpha[row % channels] += alpha;
             for_beta[row % channels] += beta;
         }
-        let device = x.device();
-        let wanted = |argument: &Tensor, values: Vec<f32>| {
-            argument
-                .track_op()
-                .then(|| Tensor::from_vec(values, argument.shape(), device))
-                .transpose()
-        };
         Ok((
-            wanted(x, for_x)?,
-            wanted(alpha, for_alpha)?,
-            wanted(beta, for_beta)?,
+            gradient_for(x, for_x)?,
+            gradient_for(alpha, for_alpha)?,
+            gradient_for(beta, for_beta)?,
         ))
     }
 }

@@ -1,0 +1,219 @@
+//! A linear layer that low-rank adapters attach to (Hu et al. 2021, "LoRA"): `y = x W^T + b + scale dropout(x) A^T B^T`.
+//!
+//! | weight | adapters | one op, with gradients for |
+//! |---|---|---|
+//! | frozen | none | x |
+//! | frozen | some | x, A, B (the weight is captured by the op, so none is ever computed for it) |
+//! | variable | any | x, weight, bias, and A, B of the adapters |
+
+mod op;
+
+use crate::mode::Mode;
+use crate::weights::{Scope, WeightsError};
+use candle_core::{D, Result, Tensor, bail};
+
+/// One adapter of a linear layer.
+#[derive(Clone, Debug)]
+pub struct LoraWeights {
+    /// `[rank, in_features]`, PEFT's `lora_A.weight`.
+    pub a: Tensor,
+    /// `[out_features, rank]`, PEFT's `lora_B.weight`.
+    pub b: Tensor,
+    /// `alpha / rank * strength`.
+    pub scale: f64,
+    /// Share of the adapter's input that is dropped in training, in `[0, 1)`.
+    pub dropout: f64,
+}
+
+/// `y = x W^T + b`, with any number of adapters.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    name: String,
+    weight: Tensor,
+    bias: Option<Tensor>,
+    adapters: Vec<LoraWeights>,
+}
+
+impl Linear {
+    /// Loads `weight` `[out_features, in_features]`, and `bias` `[out_features]` if there is to be one.
+    ///
+    /// # Errors
+    /// When a tensor is missing or does not fit.
+    pub fn load(
+        scope: &Scope,
+        in_features: usize,
+        out_features: usize,
+        bias: bool,
+    ) -> std::result::Result<Self, WeightsError> {
+        Ok(Self {
+            name: scope.path().to_string(),
+            weight: scope.get("weight", &[out_features, in_features])?,
+            bias: match bias {
+                true => Some(scope.get("bias", &[out_features])?),
+                false => None,
+            },
+            adapters: Vec::new(),
+        })
+    }
+
+    /// A layer of given tensors, for tests and for layers that are computed rather than loaded.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn new(name: &str, weight: Tensor, bias: Option<Tensor>) -> Result<Self> {
+        let (out_features, _) = weight.dims2()?;
+        if let Some(bias) = &bias
+            && bias.dims() != [out_features]
+        {
+            bail!(
+                "{name}: bias {:?} for weight {:?}",
+                bias.shape(),
+                weight.shape()
+            );
+        }
+        Ok(Self {
+            name: name.to_string(),
+            weight,
+            bias,
+            adapters: Vec::new(),
+        })
+    }
+
+    /// Applies the layer to the last dimension.
+    ///
+    /// # Shapes
+    /// `x`: `[.., in_features]`; result: `[.., out_features]`.
+    ///
+    /// # Errors
+    /// When the last dimension of `x` is not `in_features`.
+    pub fn forward(&self, x: &Tensor, mode: &Mode) -> Result<Tensor> {
+        if x.dim(D::Minus1)? != self.in_features() {
+            bail!(
+                "{}: input {:?} for {} features",
+                self.name,
+                x.shape(),
+                self.in_features()
+            );
+        }
+        let x = x.contiguous()?;
+        let trained = self.weight.track_op() || self.bias.as_ref().is_some_and(Tensor::track_op);
+        let (mut y, remaining) = match self.adapters.split_first() {
+            _ if trained => (
+                op::trainable(&x, &self.weight, self.bias.as_ref())?,
+                self.adapters.as_slice(),
+            ),
+            None => return op::frozen(&x, &self.weight, self.bias.as_ref()),
+            Some((first, rest)) => {
+                let base = Some((&self.weight, self.bias.as_ref()));
+                (
+                    op::adapted(&x, base, first, self.keep_mask(0, first, &x, mode))?,
+                    rest,
+                )
+            }
+        };
+        let fused = self.adapters.len() - remaining.len();
+        for (number, adapter) in remaining.iter().enumerate() {
+            let mask = self.keep_mask(number + fused, adapter, &x, mode);
+            y = (y + op::adapted(&x, None, adapter, mask)?)?;
+        }
+        Ok(y)
+    }
+
+    /// Full name of the layer's tensors without `.weight`: what adapter files call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Size of the input's last dimension.
+    pub fn in_features(&self) -> usize {
+        self.weight.dims()[1]
+    }
+
+    /// Size of the output's last dimension.
+    pub fn out_features(&self) -> usize {
+        self.weight.dims()[0]
+    }
+
+    /// The base weight, `[out_features, in_features]`.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The base bias, `[out_features]`.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
+    /// The adapters attached now.
+    pub fn adapters(&self) -> &[LoraWeights] {
+        &self.adapters
+    }
+
+    /// Adds an adapter; several add up.
+    ///
+    /// # Errors
+    /// When its shapes do not fit the layer, or its dropout is not in `[0, 1)`.
+    pub fn attach(&mut self, adapter: LoraWeights) -> Result<()> {
+        let (rank, in_features) = adapter.a.dims2()?;
+        let (out_features, b_rank) = adapter.b.dims2()?;
+        if (in_features, out_features, b_rank) != (self.in_features(), self.out_features(), rank) {
+            bail!(
+                "{}: adapter A {:?} and B {:?} for a layer of {} to {} features",
+                self.name,
+                adapter.a.shape(),
+                adapter.b.shape(),
+                self.in_features(),
+                self.out_features()
+            );
+        }
+        if !(0.0..1.0).contains(&adapter.dropout) || !adapter.scale.is_finite() {
+            bail!(
+                "{}: adapter with dropout {} and scale {}",
+                self.name,
+                adapter.dropout,
+                adapter.scale
+            );
+        }
+        self.adapters.push(adapter);
+        Ok(())
+    }
+
+    /// Removes every adapter; the layer is the base again.
+    pub fn detach_all(&mut self) {
+        self.adapters.clear();
+    }
+
+    /// Folds every adapter into the weight, which is then `W + sum of scale B A`. A new tensor: copies of this layer
+    /// keep theirs.
+    ///
+    /// # Errors
+    /// When candle fails.
+    pub fn merge(&mut self) -> Result<()> {
+        for adapter in self.adapters.drain(..) {
+            let product = adapter.b.detach().matmul(&adapter.a.detach())?;
+            self.weight = (self.weight.detach() + (product * adapter.scale)?)?;
+        }
+        Ok(())
+    }
+
+    fn keep_mask(
+        &self,
+        number: usize,
+        adapter: &LoraWeights,
+        x: &Tensor,
+        mode: &Mode,
+    ) -> Option<Vec<u8>> {
+        let stream = mode.dropout(&self.name)?;
+        (adapter.dropout > 0.0).then(|| {
+            stream
+                .at(number as u64)
+                .keep_mask(x.elem_count(), adapter.dropout)
+        })
+    }
+}
+
+/// A model whose linear layers can be listed, to attach adapters to them, merge or count them.
+pub trait VisitLinears {
+    /// Calls `visit` with every linear layer, always in the same order.
+    fn visit_linears(&mut self, visit: &mut dyn FnMut(&mut Linear));
+}

@@ -1,0 +1,436 @@
+//! The three custom ops of a linear layer.
+
+use super::LoraWeights;
+use crate::matrix::{MatrixMut, MatrixRef, Threads};
+use crate::simd::{PARALLEL_MIN, vectorized};
+use crate::storage::{gradient_for, incoming, slice, with_values};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+/// `x W^T + b` with a gradient for x alone.
+pub(super) fn frozen(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    x.apply_op1(Frozen(Base::new(weight, bias)?))
+}
+
+/// `x W^T + b` with gradients for all three.
+pub(super) fn trainable(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let weight = weight.contiguous()?;
+    match bias {
+        None => x.apply_op2(&weight, Trainable),
+        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, Trainable),
+    }
+}
+
+/// `base(x) + scale drop(x) A^T B^T` with gradients for x, A and B; without a base only the second part.
+pub(super) fn adapted(
+    x: &Tensor,
+    base: Option<(&Tensor, Option<&Tensor>)>,
+    adapter: &LoraWeights,
+    keep: Option<Vec<u8>>,
+) -> Result<Tensor> {
+    let op = Adapted {
+        base: base
+            .map(|(weight, bias)| Base::new(weight, bias))
+            .transpose()?,
+        scale: adapter.scale as f32,
+        dropout: keep.map(|keep| Dropout {
+            keep,
+            factor: (1.0 / (1.0 - adapter.dropout)) as f32,
+        }),
+    };
+    x.apply_op3(&adapter.a.contiguous()?, &adapter.b.contiguous()?, op)
+}
+
+/// A frozen weight, captured by the op that uses it.
+struct Base {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Base {
+    fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+        Ok(Self {
+            weight: weight.contiguous()?,
+            bias: bias.map(Tensor::contiguous).transpose()?,
+        })
+    }
+
+    fn forward(&self, x: &[f32]) -> Result<Vec<f32>> {
+        let in_features = self.in_features();
+        match &self.bias {
+            None => with_values("linear", [&self.weight], |[weight]| {
+                Ok(affine(x, weight, None, in_features))
+            }),
+            Some(bias) => with_values("linear", [&self.weight, bias], |[weight, bias]| {
+                Ok(affine(x, weight, Some(bias), in_features))
+            }),
+        }
+    }
+
+    fn in_features(&self) -> usize {
+        self.weight.dims()[1]
+    }
+}
+
+/// Rows of `x W^T + b`.
+fn affine(x: &[f32], weight: &[f32], bias: Option<&[f32]>, in_features: usize) -> Vec<f32> {
+    let (rows, out_features) = (x.len() / in_features, weight.len() / in_features);
+    let mut y = vec![0f32; rows * out_features];
+    if let Some(bias) = bias {
+        y.chunks_mut(out_features)
+            .for_each(|row| row.copy_from_slice(bias));
+    }
+    MatrixMut::new(&mut y, rows, out_features).product(
+        MatrixRef::new(x, rows, in_features),
+        MatrixRef::new(weight, out_features, in_features).t(),
+        1.0,
+        bias.is_some(),
+        Threads::All,
+    );
+    y
+}
+
+/// Rows of `gradient W`, the gradient for x.
+fn affine_backward(gradient: &[f32], weight: &[f32], in_features: usize) -> Vec<f32> {
+    let out_features = weight.len() / in_features;
+    let rows = gradient.len() / out_features;
+    let mut for_x = vec![0f32; rows * in_features];
+    MatrixMut::new(&mut for_x, rows, in_features).product(
+        MatrixRef::new(gradient, rows, out_features),
+        MatrixRef::new(weight, out_features, in_features),
+        1.0,
+        false,
+        Threads::All,
+    );
+    for_x
+}
+
+fn with_last(shape: &Shape, last: usize) -> Shape {
+    let mut dims = shape.dims().to_vec();
+    if let Some(size) = dims.last_mut() {
+        *size = last;
+    }
+    Shape::from(dims)
+}
+
+struct Frozen(Base);
+
+impl CustomOp1 for Frozen {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let y = self.0.forward(slice("linear", storage, layout)?)?;
+        Ok((
+            CpuStorage::F32(y),
+            with_last(layout.shape(), self.0.weight.dims()[0]),
+        ))
+    }
+
+    fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let gradient = incoming(gradient)?;
+        let for_x = with_values(
+            "linear",
+            [&gradient, &self.0.weight],
+            |[gradient, weight]| Ok(affine_backward(gradient, weight, self.0.in_features())),
+        )?;
+        gradient_for(x, for_x)
+    }
+}
+
+struct Trainable;
+
+impl Trainable {
+    fn backward(
+        x: &Tensor,
+        weight: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (out_features, in_features) = weight.dims2()?;
+        let rows = x.elem_count() / in_features.max(1);
+        let (mut for_x, mut for_weight) = (None, None);
+        if x.track_op() {
+            let values = with_values("linear", [gradient, weight], |[gradient, weight]| {
+                Ok(affine_backward(gradient, weight, in_features))
+            })?;
+            for_x = gradient_for(x, values)?;
+        }
+        if weight.track_op() {
+            let mut values = vec![0f32; weight.elem_count()];
+            with_values("linear", [gradient, x], |[gradient, x]| {
+                let (left, right) = (
+                    MatrixRef::new(gradient, rows, out_features).t(),
+                    MatrixRef::new(x, rows, in_features),
+                );
+                MatrixMut::new(&mut values, out_features, in_features).product(
+                    left,
+                    right,
+                    1.0,
+                    false,
+                    Threads::All,
+                );
+                Ok(())
+            })?;
+            for_weight = gradient_for(weight, values)?;
+        }
+        Ok((for_x, for_weight))
+    }
+}
+
+impl CustomOp2 for Trainable {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let y = affine(
+            slice("linear", s1, l1)?,
+            slice("linear", s2, l2)?,
+            None,
+            l2.dims()[1],
+        );
+        Ok((CpuStorage::F32(y), with_last(l1.shape(), l2.dims()[0])))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _result: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Self::backward(x, weight, &incoming(gradient)?)
+    }
+}
+
+impl CustomOp3 for Trainable {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, weight) = (slice("linear", s1, l1)?, slice("linear", s2, l2)?);
+        let y = affine(x, weight, Some(slice("linear", s3, l3)?), l2.dims()[1]);
+        Ok((CpuStorage::F32(y), with_last(l1.shape(), l2.dims()[0])))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _result: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let gradient = incoming(gradient)?;
+        let (for_x, for_weight) = Self::backward(x, weight, &gradient)?;
+        let for_bias = match bias.track_op() {
+            true => Some(gradient.reshape(((), bias.dims1()?))?.sum(0)?),
+            false => None,
+        };
+        Ok((for_x, for_weight, for_bias))
+    }
+}
+
+struct Dropout {
+    keep: Vec<u8>,
+    /// `1 / (1 - probability)`, so that the expected value stays.
+    factor: f32,
+}
+
+impl Dropout {
+    fn apply(&self, values: &mut [f32]) {
+        let pieces = values
+            .par_chunks_mut(PARALLEL_MIN)
+            .zip(self.keep.par_chunks(PARALLEL_MIN));
+        pieces.for_each(|(values, keep)| {
+            vectorized(|| {
+                for (value, &keep) in values.iter_mut().zip(keep) {
+                    *value *= f32::from(keep) * self.factor;
+                }
+            });
+        });
+    }
+}
+
+struct Adapted {
+    base: Option<Base>,
+    scale: f32,
+    dropout: Option<Dropout>,
+}
+
+impl Adapted {
+    /// `drop(x)`, borrowed when nothing is dropped.
+    fn dropped<'a>(&self, x: &'a [f32]) -> std::borrow::Cow<'a, [f32]> {
+        match &self.dropout {
+            None => x.into(),
+            Some(dropout) => {
+                let mut values = x.to_vec();
+                dropout.apply(&mut values);
+                values.into()
+            }
+        }
+    }
+
+    fn backward(
+        &self,
+        sizes: Sizes,
+        x: &[f32],
+        a: &[f32],
+        b: &[f32],
+        gradient: &[f32],
+    ) -> Result<Gradients> {
+        let Sizes {
+            rows,
+            in_features,
+            out_features,
+            rank,
+        } = sizes;
+        let dropped = self.dropped(x);
+        let (dropped, gradient) = (
+            MatrixRef::new(&dropped, rows, in_features),
+            MatrixRef::new(gradient, rows, out_features),
+        );
+        let (a, b) = (
+            MatrixRef::new(a, rank, in_features),
+            MatrixRef::new(b, out_features, rank),
+        );
+        let all = Threads::All;
+
+        let mut low = vec![0f32; rows * rank];
+        MatrixMut::new(&mut low, rows, rank).product(dropped, a.t(), 1.0, false, all);
+        let mut for_b = vec![0f32; out_features * rank];
+        let low = MatrixRef::new(&low, rows, rank);
+        MatrixMut::new(&mut for_b, out_features, rank).product(
+            gradient.t(),
+            low,
+            self.scale,
+            false,
+            all,
+        );
+
+        let mut for_low = vec![0f32; rows * rank];
+        MatrixMut::new(&mut for_low, rows, rank).product(gradient, b, self.scale, false, all);
+        let for_low = MatrixRef::new(&for_low, rows, rank);
+        let mut for_a = vec![0f32; rank * in_features];
+        MatrixMut::new(&mut for_a, rank, in_features).product(
+            for_low.t(),
+            dropped,
+            1.0,
+            false,
+            all,
+        );
+
+        let mut for_x = vec![0f32; rows * in_features];
+        MatrixMut::new(&mut for_x, rows, in_features).product(for_low, a, 1.0, false, all);
+        if let Some(dropout) = &self.dropout {
+            dropout.apply(&mut for_x);
+        }
+        if let Some(base) = &self.base {
+            with_values("linear", [&base.weight], |[weight]| {
+                let weight = MatrixRef::new(weight, out_features, in_features);
+                MatrixMut::new(&mut for_x, rows, in_features)
+                    .product(gradient, weight, 1.0, true, all);
+                Ok(())
+            })?;
+        }
+        Ok(Gradients {
+            x: for_x,
+            a: for_a,
+            b: for_b,
+        })
+    }
+}
+
+struct Sizes {
+    rows: usize,
+    in_features: usize,
+    out_features: usize,
+    rank: usize,
+}
+
+struct Gradients {
+    x: Vec<f32>,
+    a: Vec<f32>,
+    b: Vec<f32>,
+}
+
+impl CustomOp3 for Adapted {
+    fn name(&self) -> &'static str {
+        "lora-linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, a, b) = (
+            slice("lora-linear", s1, l1)?,
+            slice("lora-linear", s2, l2)?,
+            slice("lora-linear", s3, l3)?,
+        );
+        let ((rank, in_features), out_features) = (l2.shape().dims2()?, l3.dims()[0]);
+        let rows = x.len() / in_features;
+        let mut y = match &self.base {
+            Some(base) => base.forward(x)?,
+            None => vec![0f32; rows * out_features],
+        };
+        let low = affine(&self.dropped(x), a, None, in_features);
+        MatrixMut::new(&mut y, rows, out_features).product(
+            MatrixRef::new(&low, rows, rank),
+            MatrixRef::new(b, out_features, rank).t(),
+            self.scale,
+            true,
+            Threads::All,
+        );
+        Ok((CpuStorage::F32(y), with_last(l1.shape(), out_features)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        a: &Tensor,
+        b: &Tensor,
+        _result: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let gradient = incoming(gradient)?;
+        let ((rank, in_features), out_features) = (a.dims2()?, b.dim(0)?);
+        let sizes = Sizes {
+            rows: x.elem_count() / in_features,
+            in_features,
+            out_features,
+            rank,
+        };
+        let found = with_values(
+            "lora-linear",
+            [x, a, b, &gradient],
+            |[x, a, b, gradient]| self.backward(sizes, x, a, b, gradient),
+        )?;
+        Ok((
+            gradient_for(x, found.x)?,
+            gradient_for(a, found.a)?,
+            gradient_for(b, found.b)?,
+        ))
+    }
+}
