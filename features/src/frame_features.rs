@@ -50,7 +50,7 @@ pub(crate) struct Extractor {
 /// One window of a clip, described.
 #[derive(Debug, Clone)]
 pub(crate) struct WindowFeatures {
-    /// Mean, then deviation, of all features; `None` where nothing in the window passes the gate.
+    /// Mean of all per-frame features, their deviation, mean rhythm; `None` where nothing in the window passes the gate.
     pub(crate) vector: Option<Vec<f64>>,
     /// Log-mel levels of the frames that pass the gate.
     pub(crate) levels: LogMelSpectrogram,
@@ -60,7 +60,9 @@ pub(crate) struct WindowFeatures {
 pub fn clip_vector_names() -> Vec<String> {
     let frame = frame_names();
     let named = |pooling: &'static str| frame.iter().map(move |name| format!("{name} {pooling}"));
-    named("mean").chain(named("std")).collect()
+    // Rhythm is a description of seconds already: too few rows of it fit into a clip for a deviation.
+    let rhythm = (0..LAG_BANDS).map(|band| format!("rhythm-{band:02} mean"));
+    named("mean").chain(named("std")).chain(rhythm).collect()
 }
 
 fn frame_names() -> Vec<String> {
@@ -86,7 +88,6 @@ fn frame_names() -> Vec<String> {
             "width-high",
             "balance",
         ]))
-        .chain(numbered("rhythm", 0..LAG_BANDS))
         .collect()
 }
 
@@ -147,8 +148,7 @@ impl Extractor {
         let rhythm = rhythm(&onsets, f64::from(SAMPLE_RATE_HZ) / HOP as f64).concat();
         let vector = (!rows.is_empty()).then(|| {
             let (mean, deviation) = mean_and_deviation(&rows, width);
-            let (rhythm_mean, rhythm_deviation) = mean_and_deviation(&rhythm, LAG_BANDS);
-            [mean, rhythm_mean, deviation, rhythm_deviation].concat()
+            [mean, deviation, mean_and_deviation(&rhythm, LAG_BANDS).0].concat()
         });
         let (values, bands) = active_rows(
             &[Columns {

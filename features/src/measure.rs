@@ -31,7 +31,7 @@ pub struct ClipMeasurement {
     pub duration_secs: f64,
     /// The clip's integrated loudness before it was brought to [`LOUDNESS_LUFS`].
     pub loudness_lufs: f64,
-    /// Mean, then deviation, of the per-frame features, averaged over windows; named by [`clip_vector_names`].
+    /// Mean, then deviation, of the per-frame features, and rhythm, averaged over windows; named by [`clip_vector_names`].
     pub vector: Vec<f64>,
     /// Levels `[QUANTILES, bands]` in decibels: for each share, that quantile of each band's level over time.
     pub spectrum: Vec<f64>,
