@@ -1,0 +1,91 @@
+//! One transformer block, as in Llama (Touvron et al. 2023): RMS norm, rotary self-attention, RMS norm, gated MLP.
+
+use crate::config::Config;
+use crate::model::Trace;
+use candle_core::{Result, Tensor};
+use nn::ops::{RotaryTable, attention, rms_norm, rotary, swiglu};
+use nn::{Linear, Mode, Scope, VisitLinears, WeightsError};
+
+const NORM_EPSILON: f64 = 1e-6;
+
+/// One block.
+pub(crate) struct Block {
+    input_norm: Tensor,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    o: Linear,
+    mlp_norm: Tensor,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+    heads: usize,
+    causal: bool,
+}
+
+impl Block {
+    pub(crate) fn load(config: &Config, scope: &Scope) -> std::result::Result<Self, WeightsError> {
+        let (dim, inner) = (config.dim, config.dim * config.ff_mult);
+        let (attention, mlp) = (scope.pp("self_attn"), scope.pp("mlp"));
+        let square = |name: &str| Linear::load(&attention.pp(name), dim, dim, false);
+        let norm = |name: &str| scope.pp(name).get("weight", &[dim]);
+        Ok(Self {
+            input_norm: norm("input_layernorm")?,
+            q: square("q_proj")?,
+            k: square("k_proj")?,
+            v: square("v_proj")?,
+            o: square("o_proj")?,
+            mlp_norm: norm("post_attention_layernorm")?,
+            gate: Linear::load(&mlp.pp("gate_proj"), dim, inner, false)?,
+            up: Linear::load(&mlp.pp("up_proj"), dim, inner, false)?,
+            down: Linear::load(&mlp.pp("down_proj"), inner, dim, false)?,
+            heads: config.attention_heads,
+            causal: config.causal,
+        })
+    }
+
+    /// `[batch, frames, dim]` to the same.
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        positions: &RotaryTable,
+        mode: &Mode,
+        name: &str,
+        trace: Trace<'_>,
+    ) -> Result<Tensor> {
+        let normal = rms_norm(x, &self.input_norm, NORM_EPSILON)?;
+        let q = rotary(&self.q.forward(&normal, mode)?, positions)?;
+        let k = rotary(&self.k.forward(&normal, mode)?, positions)?;
+        let v = self.v.forward(&normal, mode)?;
+        let mixed = self
+            .o
+            .forward(&attention(&q, &k, &v, self.heads, self.causal)?, mode)?;
+        trace(&format!("{name}.self_attn"), &mixed);
+        let x = (x + mixed)?;
+
+        let normal = rms_norm(&x, &self.mlp_norm, NORM_EPSILON)?;
+        let gated = swiglu(
+            &self.gate.forward(&normal, mode)?,
+            &self.up.forward(&normal, mode)?,
+        )?;
+        let x = (x + self.down.forward(&gated, mode)?)?;
+        trace(name, &x);
+        Ok(x)
+    }
+}
+
+impl VisitLinears for Block {
+    fn visit_linears(&mut self, visit: &mut dyn FnMut(&mut Linear)) {
+        for linear in [
+            &mut self.q,
+            &mut self.k,
+            &mut self.v,
+            &mut self.o,
+            &mut self.gate,
+            &mut self.up,
+            &mut self.down,
+        ] {
+            visit(linear);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What can go wrong while a model is set up.
+
+use nn::WeightsError;
+
+/// A configuration or weights that make no model.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration does not parse: a key is unknown, missing or of the wrong type.
+    #[error("the transformer's configuration does not parse: {0}")]
+    Parse(#[from] serde_json::Error),
+    /// A size in the configuration is impossible.
+    #[error("the transformer's configuration: {0}")]
+    Config(String),
+    /// The weights do not fit the configuration.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// An operation failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}

@@ -1,0 +1,342 @@
+//! The flow: rectified flow matching (Liu et al. 2022; Lipman et al. 2022). This file alone says what time means.
+//!
+//! Time runs from 0, noise, to 1, data. A point on the way is `x_t = (1 - t) noise + t data`, the model predicts the
+//! constant velocity `data - noise`, and sampling integrates it from 0 to 1 with Euler steps.
+
+use crate::model::{DiffusionTransformer, Drops, Inputs, Presence};
+use candle_core::{Result, Tensor, bail};
+use nn::{Mode, Stream};
+use std::ops::Range;
+
+/// Guidance strengths below this skip the null branch, as in the reference.
+const GUIDANCE_MIN: f64 = 1e-5;
+
+/// `(1 - t) noise + t data`.
+///
+/// # Shapes
+/// `noise`, `data`: `[batch, frames, channels]`; `time`: `[batch]`.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn interpolate(noise: &Tensor, data: &Tensor, time: &Tensor) -> Result<Tensor> {
+    let time = time.reshape((time.dims1()?, 1, 1))?;
+    let noise_part = noise.broadcast_mul(&time.affine(-1.0, 1.0)?)?;
+    noise_part + data.broadcast_mul(&time)?
+}
+
+/// What the model learns to predict: `data - noise`, at any time.
+///
+/// # Errors
+/// When the shapes differ.
+pub fn velocity(noise: &Tensor, data: &Tensor) -> Result<Tensor> {
+    data - noise
+}
+
+/// Training times, `[batch]`: the logistic function of standard normal numbers, which favours the middle of the way
+/// (Esser et al. 2024, "Scaling Rectified Flow Transformers").
+///
+/// # Errors
+/// When candle cannot place them on the device.
+pub fn logit_normal_times(
+    stream: &Stream,
+    batch: usize,
+    device: &candle_core::Device,
+) -> Result<Tensor> {
+    let times: Vec<f32> = stream
+        .normal_vec(batch)
+        .into_iter()
+        .map(|value| 1.0 / (1.0 + (-value).exp()))
+        .collect();
+    Tensor::from_vec(times, batch, device)
+}
+
+/// Mean squared error over valid frames: item `i` counts with its first `valid_frames[i]` frames, all items with all
+/// of theirs when there is no list. Frames weigh the same whichever item they are in.
+///
+/// # Shapes
+/// `prediction`, `target`: `[batch, frames, channels]`; result: a scalar.
+///
+/// # Errors
+/// When shapes or the list do not fit, or no frame is valid.
+pub fn masked_loss(
+    prediction: &Tensor,
+    target: &Tensor,
+    valid_frames: Option<&[usize]>,
+) -> Result<Tensor> {
+    let (batch, frames, channels) = prediction.dims3()?;
+    let squares = (prediction - target)?.sqr()?;
+    let Some(valid) = valid_frames else {
+        return squares.mean_all();
+    };
+    let count: usize = valid.iter().map(|&valid| valid.min(frames)).sum();
+    if valid.len() != batch || count == 0 {
+        bail!("loss: valid frames {valid:?} for a batch of {batch} with {frames} frames");
+    }
+    let mask: Vec<f32> = valid
+        .iter()
+        .flat_map(|&valid| (0..frames).map(move |frame| f32::from(u8::from(frame < valid))))
+        .collect();
+    let mask = Tensor::from_vec(mask, (batch, frames, 1), prediction.device())?;
+    squares.broadcast_mul(&mask)?.sum_all()? / (count * channels) as f64
+}
+
+/// Points in time from 0 to 1. With sway `s`, `t + s (cos(pi t / 2) - 1 + t)` (Chen et al. 2024, "F5-TTS"): negative
+/// values spend more steps near noise.
+pub fn time_grid(points: usize, sway: Option<f64>) -> Vec<f32> {
+    let last = points.saturating_sub(1).max(1) as f64;
+    let even = (0..points).map(|point| point as f64 / last);
+    let swayed = even.map(|time| match sway {
+        None => time,
+        Some(sway) => time + sway * ((std::f64::consts::FRAC_PI_2 * time).cos() - 1.0 + time),
+    });
+    swayed.map(|time| time as f32).collect()
+}
+
+/// How to sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// Points of the time grid; there is one Euler step less. The reference calls this number "steps".
+    pub points: usize,
+    /// See [`time_grid`].
+    pub sway: Option<f64>,
+    /// Classifier-free guidance (Ho and Salimans 2022): `v + (v - null) * guidance`. Zero skips the null branch.
+    pub guidance: f64,
+}
+
+/// What to sample.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// Where the way starts, `[batch, frames, mel_dim]`; its batch is the result's.
+    pub noise: &'a Tensor,
+    /// Known latents, `[1 or batch, at least frames, mel_dim]`; cropped when longer.
+    pub audio_condition: &'a Tensor,
+    /// Frames to make; everything outside is taken from the audio condition. All frames make a new piece, the later
+    /// ones a continuation, some in the middle an edit.
+    pub spans: &'a [Range<usize>],
+    /// Tokens, `[1 or batch, frames]`.
+    pub text: &'a Tensor,
+    /// `[1 or batch, cond_dim]`
+    pub style: &'a Tensor,
+    /// Style of the null branch, `[1 or batch, cond_dim]`.
+    pub negative_style: &'a Tensor,
+    /// `[1 or batch]`
+    pub start_time: &'a Tensor,
+    /// `[1 or batch]`, see [`Inputs::duration`].
+    pub duration: Option<&'a Tensor>,
+}
+
+/// What was sampled.
+#[derive(Clone, Debug)]
+pub struct Sampled {
+    /// The end of the way, known frames included as the model would have them, `[batch, frames, mel_dim]`.
+    pub end: Tensor,
+    /// The same with known frames put back.
+    pub latents: Tensor,
+}
+
+/// Integrates the model's velocity from noise to data. `progress` is called with the number of steps done, their total
+/// and the state, before the first step and after each; an error of its ends the sampling.
+///
+/// # Errors
+/// When shapes do not fit, the grid has fewer than two points, or `progress` asks to stop.
+pub fn sample(
+    model: &DiffusionTransformer,
+    request: &Request<'_>,
+    sampling: &Sampling,
+    progress: &mut dyn FnMut(usize, usize, &Tensor) -> Result<()>,
+) -> Result<Sampled> {
+    if sampling.points < 2 {
+        bail!("sampling: {} points make no step", sampling.points);
+    }
+    let prepared = Prepared::new(request)?;
+    let grid = time_grid(sampling.points, sampling.sway);
+    let mut x = request.noise.detach();
+    progress(0, grid.len() - 1, &x)?;
+    for (step, times) in grid.windows(2).enumerate() {
+        let velocity = prepared.guided(model, &x, times[0], sampling.guidance)?;
+        x = (x + velocity.affine(f64::from(times[1] - times[0]), 0.0)?)?;
+        progress(step + 1, grid.len() - 1, &x)?;
+    }
+    let latents = prepared
+        .made
+        .broadcast_as(x.shape())?
+        .where_cond(&x, &prepared.known)?;
+    Ok(Sampled { end: x, latents })
+}
+
+/// A request with every tensor at the result's batch size, and again for the null branch behind it.
+struct Prepared {
+    /// Known latents, cropped, `[batch, frames, mel_dim]`.
+    known: Tensor,
+    /// 1 for frames to make, `[1, frames, 1]`.
+    made: Tensor,
+    /// The audio condition: known latents with zeros for frames to make.
+    condition: Tensor,
+    text: Tensor,
+    style: Tensor,
+    negative_style: Tensor,
+    start_time: Tensor,
+    duration: Option<Tensor>,
+}
+
+impl Prepared {
+    fn new(request: &Request<'_>) -> Result<Self> {
+        let (batch, frames, _) = request.noise.dims3()?;
+        let known = request.audio_condition.detach();
+        if known.dim(1)? < frames {
+            bail!(
+                "sampling: an audio condition of {} frames for {frames}",
+                known.dim(1)?
+            );
+        }
+        let known = to_batch(&known.narrow(1, 0, frames)?, batch)?;
+        if let Some(span) = request
+            .spans
+            .iter()
+            .find(|span| span.start > span.end || span.end > frames)
+        {
+            bail!("sampling: frames {span:?} of {frames}");
+        }
+        let make = |frame: usize| request.spans.iter().any(|span| span.contains(&frame));
+        let made: Vec<u8> = (0..frames).map(|frame| u8::from(make(frame))).collect();
+        let made = Tensor::from_vec(made, (1, frames, 1), known.device())?;
+        let condition = made
+            .broadcast_as(known.shape())?
+            .where_cond(&known.zeros_like()?, &known)?;
+        Ok(Self {
+            condition,
+            text: to_batch(request.text, batch)?,
+            style: to_batch(request.style, batch)?,
+            negative_style: to_batch(request.negative_style, batch)?,
+            start_time: to_batch(request.start_time, batch)?,
+            duration: request
+                .duration
+                .map(|duration| to_batch(duration, batch))
+                .transpose()?,
+            known,
+            made,
+        })
+    }
+
+    /// The velocity, guided away from the null branch. Both branches run as one batch.
+    fn guided(
+        &self,
+        model: &DiffusionTransformer,
+        x: &Tensor,
+        time: f32,
+        guidance: f64,
+    ) -> Result<Tensor> {
+        let batch = x.dim(0)?;
+        if guidance < GUIDANCE_MIN {
+            return self.velocity(model, x, &self.style, time, Drops::default());
+        }
+        let null = Presence::DroppedFor((0..2 * batch).map(|item| item >= batch).collect());
+        let drops = Drops {
+            audio: null.clone(),
+            text: null,
+            style: Presence::Kept,
+        };
+        let twice = Tensor::cat(&[x, x], 0)?;
+        let styles = Tensor::cat(&[&self.style, &self.negative_style], 0)?;
+        let both = self.velocity(model, &twice, &styles, time, drops)?;
+        let (with, without) = (both.narrow(0, 0, batch)?, both.narrow(0, batch, batch)?);
+        &with + ((&with - without)? * guidance)?
+    }
+
+    fn velocity(
+        &self,
+        model: &DiffusionTransformer,
+        x: &Tensor,
+        style: &Tensor,
+        time: f32,
+        drops: Drops,
+    ) -> Result<Tensor> {
+        let batch = x.dim(0)?;
+        let at_batch = |tensor: &Tensor| match tensor.dim(0)? == batch {
+            true => Ok(tensor.clone()),
+            false => Tensor::cat(&[tensor, tensor], 0),
+        };
+        let duration = self.duration.as_ref().map(at_batch).transpose()?;
+        let inputs = Inputs {
+            x,
+            audio_condition: &at_batch(&self.condition)?,
+            text: &at_batch(&self.text)?,
+            style,
+            time: &Tensor::full(time, batch, x.device())?,
+            start_time: &at_batch(&self.start_time)?,
+            duration: duration.as_ref(),
+            drops,
+        };
+        Ok(model.forward(&inputs, &Mode::Inference)?.detach())
+    }
+}
+
+/// Repeats a single item to the batch's size.
+fn to_batch(tensor: &Tensor, batch: usize) -> Result<Tensor> {
+    let mut shape = tensor.dims().to_vec();
+    match shape.first() {
+        Some(&size) if size == batch => tensor.contiguous(),
+        Some(1) => {
+            shape[0] = batch;
+            tensor.broadcast_as(shape)?.contiguous()
+        }
+        _ => bail!("sampling: {:?} for a batch of {batch}", tensor.shape()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+    use testing::{assert_close, assert_equal, pseudo_random};
+
+    #[test]
+    fn the_way_leads_from_noise_to_data() {
+        let (noise, data) = (pseudo_random((3, 4, 2), 1), pseudo_random((3, 4, 2), 2));
+        let at = |time: [f32; 3]| {
+            interpolate(&noise, &data, &Tensor::new(&time, &Device::Cpu).unwrap()).unwrap()
+        };
+        assert_equal("start", &at([0.0; 3]), &noise);
+        assert_equal("end", &at([1.0; 3]), &data);
+        let step = (at([0.25, 0.5, 0.75]) - at([0.0, 0.25, 0.5])).unwrap();
+        let expected = (velocity(&noise, &data).unwrap() * 0.25).unwrap();
+        assert_close("step", &step, &expected, 1e-6);
+    }
+
+    #[test]
+    fn the_grid_runs_from_zero_to_one() {
+        assert_eq!(time_grid(5, None), [0.0, 0.25, 0.5, 0.75, 1.0]);
+        let swayed = time_grid(6, Some(-1.0));
+        assert_eq!((swayed[0], swayed[5]), (0.0, 1.0));
+        assert!(swayed.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(swayed[1] < 0.1);
+    }
+
+    #[test]
+    fn the_loss_ignores_frames_that_are_not_valid() {
+        let (prediction, target) = (pseudo_random((2, 5, 3), 1), pseudo_random((2, 5, 3), 2));
+        let scalar = |t: Tensor| t.to_scalar::<f32>().unwrap();
+        let masked = scalar(masked_loss(&prediction, &target, Some(&[2, 5])).unwrap());
+        let part = |item: usize, frames: usize| {
+            let cut = |t: &Tensor| t.narrow(0, item, 1).unwrap().narrow(1, 0, frames).unwrap();
+            scalar(masked_loss(&cut(&prediction), &cut(&target), None).unwrap())
+        };
+        assert!((masked - (part(0, 2) * 2.0 + part(1, 5) * 5.0) / 7.0).abs() < 1e-6);
+        let whole = scalar(masked_loss(&prediction, &target, Some(&[9, 5])).unwrap());
+        assert!((whole - scalar(masked_loss(&prediction, &target, None).unwrap())).abs() < 1e-6);
+        assert!(masked_loss(&prediction, &target, Some(&[0, 0])).is_err());
+        assert!(masked_loss(&prediction, &target, Some(&[5])).is_err());
+    }
+
+    #[test]
+    fn training_times_favour_the_middle() {
+        let times = logit_normal_times(&Stream::new(1), 10_000, &Device::Cpu).unwrap();
+        let times: Vec<f32> = times.to_vec1().unwrap();
+        assert!(times.iter().all(|time| (0.0..=1.0).contains(time)));
+        let middle = times
+            .iter()
+            .filter(|&&time| (0.25..0.75).contains(&time))
+            .count();
+        assert!((0.70..0.75).contains(&(middle as f64 / 1e4)), "{middle}");
+    }
+}
