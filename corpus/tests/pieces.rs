@@ -1,6 +1,8 @@
 //! Properties of finished pieces, in every style.
 
-use corpus::{CEILING_DB, Mode, Options, Rendered, Sound, Style, TARGET_DB, compose, render, vocabulary};
+use corpus::{
+    CEILING_DB, Mode, Options, Rendered, Sound, Style, TARGET_DB, compose, render, vocabulary,
+};
 
 const RATE_HZ: u32 = 44_100;
 const SHORT: Options = Options { duration_secs: 9.0 };
@@ -33,12 +35,26 @@ fn levels_are_bounded_and_both_channels_sound_and_differ() {
             let piece = piece(style, seed);
             assert_eq!(piece.left.len(), piece.right.len());
             for channel in [&piece.left, &piece.right] {
-                assert!(channel.iter().all(|x| x.is_finite() && x.abs() <= ceiling), "{style} {seed}");
+                assert!(
+                    channel.iter().all(|x| x.is_finite() && x.abs() <= ceiling),
+                    "{style} {seed}"
+                );
                 let level_db = 20.0 * rms(channel).log10();
-                assert!((TARGET_DB - 12.0..TARGET_DB + 6.0).contains(&level_db), "{style} {seed}: {level_db} dB");
+                assert!(
+                    (TARGET_DB - 12.0..TARGET_DB + 6.0).contains(&level_db),
+                    "{style} {seed}: {level_db} dB"
+                );
             }
-            let side: Vec<f32> = piece.left.iter().zip(&piece.right).map(|(l, r)| l - r).collect();
-            assert!(rms(&side) > 0.01 * rms(&piece.left), "{style} {seed} is mono");
+            let side: Vec<f32> = piece
+                .left
+                .iter()
+                .zip(&piece.right)
+                .map(|(l, r)| l - r)
+                .collect();
+            assert!(
+                rms(&side) > 0.01 * rms(&piece.left),
+                "{style} {seed} is mono"
+            );
         }
     }
 }
@@ -50,13 +66,23 @@ fn scores_keep_to_their_ranges() {
             let score = compose(style, seed, &Options::default());
             assert!((60.0..=180.0).contains(&score.tempo_bpm), "{style}");
             assert!([3, 4, 6].contains(&score.beats_per_bar), "{style}");
-            assert!((25.0..60.0).contains(&score.duration_secs), "{style}: {} s", score.duration_secs);
+            assert!(
+                (25.0..60.0).contains(&score.duration_secs),
+                "{style}: {} s",
+                score.duration_secs
+            );
             assert!(!score.tracks.is_empty());
             for note in score.tracks.iter().flat_map(|track| &track.notes) {
-                assert!(note.start_secs >= 0.0 && note.start_secs < score.duration_secs, "{style} {seed}");
+                assert!(
+                    note.start_secs >= 0.0 && note.start_secs < score.duration_secs,
+                    "{style} {seed}"
+                );
                 assert!(note.duration_secs > 0.0 && (0.0..=1.0).contains(&note.velocity));
                 if let Sound::Pitch(midi) = note.sound {
-                    assert!((20.0..110.0).contains(&midi), "{style} {seed}: pitch {midi}");
+                    assert!(
+                        (20.0..110.0).contains(&midi),
+                        "{style} {seed}: pitch {midi}"
+                    );
                 }
             }
         }
@@ -68,33 +94,71 @@ fn tags_are_known_and_tell_the_style_only_of_base_styles() {
     for style in all() {
         for seed in 0..20 {
             let score = compose(style, seed, &SHORT);
-            assert!(score.tags.iter().all(|tag| vocabulary::index(tag).is_some()));
+            assert!(
+                score
+                    .tags
+                    .iter()
+                    .all(|tag| vocabulary::index(tag).is_some())
+            );
             let named = Style::base().contains(&style) && style != Style::Zoo;
             assert_eq!(score.tags.contains(&style.name()), named, "{style}");
-            let with = |prefix: &str| score.tags.iter().filter(|tag| tag.starts_with(prefix)).count();
+            let with = |prefix: &str| {
+                score
+                    .tags
+                    .iter()
+                    .filter(|tag| tag.starts_with(prefix))
+                    .count()
+            };
             assert_eq!(with("tempo:"), 1);
             assert_eq!(with("metre:"), 1);
-            assert_eq!(with("key:"), usize::from(score.key.mode != Mode::Pelog), "{style}");
+            assert_eq!(
+                with("key:"),
+                usize::from(score.key.mode != Mode::Pelog),
+                "{style}"
+            );
         }
     }
-    assert!(Style::held_out().iter().all(|style| vocabulary::index(style.name()).is_none()));
+    assert!(
+        Style::held_out()
+            .iter()
+            .all(|style| vocabulary::index(style.name()).is_none())
+    );
 }
 
 #[test]
 fn the_beats_of_a_house_piece_are_heard_where_the_grid_says() {
-    let score = compose(Style::House, 5, &Options { duration_secs: 20.0 });
+    let score = compose(
+        Style::House,
+        5,
+        &Options {
+            duration_secs: 20.0,
+        },
+    );
     let piece = render(&score, RATE_HZ);
     let hop = 64;
-    let energy: Vec<f32> = piece.left.chunks(hop).zip(piece.right.chunks(hop)).map(|(l, r)| rms(l) + rms(r)).collect();
+    let energy: Vec<f32> = piece
+        .left
+        .chunks(hop)
+        .zip(piece.right.chunks(hop))
+        .map(|(l, r)| rms(l) + rms(r))
+        .collect();
     let mut errors_secs: Vec<f64> = Vec::new();
     for beat_secs in score.beat_times_secs().iter().skip(1) {
         let centre = (beat_secs * f64::from(RATE_HZ) / hop as f64) as usize;
-        let rise = |i: usize| energy[i..i + 6].iter().sum::<f32>() - energy[i - 6..i].iter().sum::<f32>();
+        let rise =
+            |i: usize| energy[i..i + 6].iter().sum::<f32>() - energy[i - 6..i].iter().sum::<f32>();
         let around = centre - 60..(centre + 60).min(energy.len() - 6);
         let onset = around.max_by(|a, b| rise(*a).total_cmp(&rise(*b))).unwrap();
         errors_secs.push((onset as f64 * hop as f64 / f64::from(RATE_HZ) - beat_secs).abs());
     }
     errors_secs.sort_by(f64::total_cmp);
-    assert!(errors_secs[errors_secs.len() / 2] < 0.008, "median error {} s", errors_secs[errors_secs.len() / 2]);
-    assert!(errors_secs[errors_secs.len() * 3 / 4] < 0.02, "{errors_secs:?}");
+    assert!(
+        errors_secs[errors_secs.len() / 2] < 0.008,
+        "median error {} s",
+        errors_secs[errors_secs.len() / 2]
+    );
+    assert!(
+        errors_secs[errors_secs.len() * 3 / 4] < 0.02,
+        "{errors_secs:?}"
+    );
 }

@@ -113,10 +113,13 @@ pub(crate) fn run(args: &CorpusArgs) -> Result<()> {
     jobs.par_iter().try_for_each(|job| -> Result<()> {
         let path = args.out_dir.join(&job.name);
         if !path.exists() {
-            write_wav(&path, &quantise(&render(&job.score, SAMPLE_RATE_HZ), Some(job.score.seed)))?;
+            write_wav(
+                &path,
+                &quantise(&render(&job.score, SAMPLE_RATE_HZ), Some(job.score.seed)),
+            )?;
         }
         let count = done.fetch_add(1, Ordering::Relaxed) + 1;
-        if count % 50 == 0 || count == jobs.len() {
+        if count.is_multiple_of(50) || count == jobs.len() {
             eprintln!("{count} of {} pieces", jobs.len());
         }
         Ok(())
@@ -198,8 +201,16 @@ pub(crate) fn quantise(piece: &Rendered, dither_seed: Option<u64>) -> Vec<i16> {
     let mut samples = Vec::with_capacity(2 * piece.left.len());
     for (left, right) in piece.left.iter().zip(&piece.right) {
         for value in [*left, *right] {
-            let dither = if dither_seed.is_some() { uniform() - uniform() } else { 0.0 };
-            samples.push((value * 32_767.0 + dither).round().clamp(-32_768.0, 32_767.0) as i16);
+            let dither = if dither_seed.is_some() {
+                uniform() - uniform()
+            } else {
+                0.0
+            };
+            samples.push(
+                (value * 32_767.0 + dither)
+                    .round()
+                    .clamp(-32_768.0, 32_767.0) as i16,
+            );
         }
     }
     samples
@@ -210,13 +221,24 @@ mod tests {
     use super::*;
 
     fn args(hours: f64) -> CorpusArgs {
-        CorpusArgs { out_dir: PathBuf::new(), hours, seed: 3, styles: Vec::new(), held_out: false, first: None, duration_secs: 10.0 }
+        CorpusArgs {
+            out_dir: PathBuf::new(),
+            hours,
+            seed: 3,
+            styles: Vec::new(),
+            held_out: false,
+            first: None,
+            duration_secs: 10.0,
+        }
     }
 
     #[test]
     fn a_longer_corpus_begins_with_the_shorter_one() {
         let names = |hours: f64| -> Vec<(String, u64)> {
-            plan(&args(hours), Style::base()).iter().map(|job| (job.name.clone(), job.score.seed)).collect()
+            plan(&args(hours), Style::base())
+                .iter()
+                .map(|job| (job.name.clone(), job.score.seed))
+                .collect()
         };
         let (short, long) = (names(0.05), names(0.1));
         assert!(short.len() >= 15 && long.len() > short.len());
@@ -225,7 +247,13 @@ mod tests {
 
     #[test]
     fn quantised_peaks_stay_within_sixteen_bits() {
-        let piece = Rendered { left: vec![1.0, -1.0, 0.0], right: vec![0.5, 2.0, 0.0] };
-        assert_eq!(quantise(&piece, None), [32_767, 16_384, -32_767, 32_767, 0, 0]);
+        let piece = Rendered {
+            left: vec![1.0, -1.0, 0.0],
+            right: vec![0.5, 2.0, 0.0],
+        };
+        assert_eq!(
+            quantise(&piece, None),
+            [32_767, 16_384, -32_767, 32_767, 0, 0]
+        );
     }
 }

@@ -156,14 +156,14 @@ fn interlock(sketch: &mut Sketch, skeleton: &[i32]) {
 fn gongs(sketch: &mut Sketch, skeleton: &[i32]) {
     let phrase = sketch.form.phrase_bars * sketch.beats_per_bar;
     let (mut great, mut small) = (Vec::new(), Vec::new());
-    for beat in 0..skeleton.len() {
+    for (beat, at) in skeleton.iter().enumerate() {
         if beat % phrase == 0 {
             great.push(Event::pitch(beat as f64, 8.0, rung(sketch, 0) - 24.0, 0.9));
         } else if beat % 4 == 0 {
             small.push(Event::pitch(
                 beat as f64,
                 3.0,
-                rung(sketch, skeleton[beat]) - 12.0,
+                rung(sketch, *at) - 12.0,
                 0.7,
             ));
         } else if beat % 4 == 2 {

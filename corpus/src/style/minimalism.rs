@@ -83,7 +83,7 @@ fn mallets(sketch: &mut Sketch, player: usize, players: usize) {
             // The pattern runs over bar lines: its length differs from player to player.
             if let Some(rung) = pattern[(first + i) % pattern.len()] {
                 let beat = slot.start + i as f64 * step;
-                let accent = if (first + i) % pattern.len() == 0 {
+                let accent = if (first + i).is_multiple_of(pattern.len()) {
                     0.85
                 } else {
                     0.65

@@ -23,7 +23,7 @@ static PALETTE: Palette = Palette {
 };
 
 pub(super) static FRAME: Frame = Frame {
-    tempo_bpm: (116.0, 148.0),
+    tempo_bpm: (126.0, 152.0),
     metres: &[(4, 1.0)],
     modes: &[(Mode::Hijaz, 1.0)],
     phrase_bars: &[(4, 1.0)],
@@ -32,7 +32,10 @@ pub(super) static FRAME: Frame = Frame {
 
 pub(super) fn write(sketch: &mut Sketch) {
     sketch.looseness_secs = 0.006;
+    sketch.tail_secs = sketch.dice.range(1.2, 1.8);
     sketch.master.reverb_secs = sketch.dice.range_f32(0.7, 1.2);
+    // A microphone in a courtyard, not a studio.
+    sketch.master.inserts.push(Insert::LowPass { hz: 7000.0 });
     let density = sketch.dice.range(0.68, 0.85);
     let centre = 60.0 + f32::from(sketch.key.tonic) + if sketch.key.tonic > 6 { -5.0 } else { 7.0 };
     let kind = Tune {
@@ -79,8 +82,14 @@ fn lute(sketch: &mut Sketch, melody: &[Event]) {
         }
     }
     let voice = Pluck::long_necked(&mut sketch.dice);
-    let bright = Insert::Peak { hz: 2600.0, q: 1.0, gain_db: 4.0 };
-    let mix = Mix::new(0.0, -0.25, 0.12).with(bright).with(Insert::HighPass { hz: 180.0 });
+    let bright = Insert::Peak {
+        hz: 2600.0,
+        q: 1.0,
+        gain_db: 4.0,
+    };
+    let mix = Mix::new(0.0, -0.25, 0.12)
+        .with(bright)
+        .with(Insert::HighPass { hz: 180.0 });
     sketch.add("lute", voice.clone(), events, mix);
     open_string(sketch, voice);
 }
@@ -94,7 +103,11 @@ fn open_string(sketch: &mut Sketch, voice: Pluck) {
         |_| true,
         |at, ending| {
             let strokes: &[f64] = if ending { &[0.0] } else { &[0.0, 1.5, 3.0] };
-            events.extend(strokes.iter().map(|onset| Event::pitch(at + onset, 0.7, pitch, 0.5)));
+            events.extend(
+                strokes
+                    .iter()
+                    .map(|onset| Event::pitch(at + onset, 0.7, pitch, 0.5)),
+            );
         },
     );
     let mix = Mix::new(-10.0, -0.4, 0.12).with(Insert::LowPass { hz: 3500.0 });
@@ -137,7 +150,14 @@ fn drone(sketch: &mut Sketch) {
         Event::pitch(0.0, beats, root + 7.0, 0.5),
     ];
     let voice = Organ::drone(&mut sketch.dice);
-    sketch.add("drone", voice, events, Mix::new(-9.0, 0.0, 0.1).spread(0.5).with(Insert::LowPass { hz: 1400.0 }));
+    sketch.add(
+        "drone",
+        voice,
+        events,
+        Mix::new(-9.0, 0.0, 0.1)
+            .spread(0.5)
+            .with(Insert::LowPass { hz: 1400.0 }),
+    );
 }
 
 fn drum(sketch: &mut Sketch) {

@@ -254,10 +254,13 @@ mod tests {
             }
             (re * re + im * im) as f32
         };
-        (-300..=300)
-            .map(|step| expected_hz * (step as f32 / 10.0 / 1200.0).exp2())
-            .max_by(|a, b| power(*a).total_cmp(&power(*b)))
-            .unwrap_or(0.0)
+        let best = |centre_hz: f32, step_cents: f32| -> f32 {
+            (-15..=15)
+                .map(|step| centre_hz * (step as f32 * step_cents / 1200.0).exp2())
+                .max_by(|a, b| power(*a).total_cmp(&power(*b)))
+                .unwrap_or(0.0)
+        };
+        best(best(expected_hz, 2.0), 0.2)
     }
 
     #[test]
