@@ -11,7 +11,7 @@ use thiserror::Error;
 pub enum VaeError {
     /// A missing, unused, misshapen or damaged tensor.
     #[error(transparent)]
-    Weights(#[from] WeightsError),
+    Weights(Box<WeightsError>),
     /// A transform that the configuration or the input does not allow.
     #[error(transparent)]
     Spectrum(#[from] SpectrumError),
@@ -60,6 +60,13 @@ pub enum VaeError {
         /// Overlap on each side.
         overlap: usize,
     },
+}
+
+// Boxed because it is by far the largest variant, and every result of this crate would carry its size.
+impl From<WeightsError> for VaeError {
+    fn from(error: WeightsError) -> Self {
+        Self::Weights(Box::new(error))
+    }
 }
 
 /// Checks `[batch, channels, length]` with a fixed number of channels; returns `(batch, length)`.
