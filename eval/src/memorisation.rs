@@ -10,8 +10,10 @@ use crate::clip_set::{ClipSet, Skipped};
 use crate::error::EvalError;
 use crate::files::sound_files;
 
-/// From here on a stretch is the same recording, whatever the reference says.
+/// Below this a stretch is no copy, however unlike the training pieces the reference is.
 pub const COPY_SIMILARITY: f64 = 0.9;
+/// A real clip this near to a training piece is that piece, or a part of it.
+const SAME_RECORDING: f64 = 0.98;
 
 /// The training stretch most like a stretch of one clip.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -117,7 +119,7 @@ impl Memorisation {
     pub fn reference_overlaps(&self) -> bool {
         self.reference
             .as_ref()
-            .is_some_and(|real| real.highest > COPY_SIMILARITY)
+            .is_some_and(|real| real.highest > SAME_RECORDING)
     }
 }
 

@@ -12,6 +12,8 @@ use crate::memorisation::Memorisation;
 
 /// Sets smaller than this have intervals that say little.
 const FEW_CLIPS: usize = 6;
+/// Candidate clips that are named when they resemble training pieces; the others are counted.
+const NAMED_SUSPECTS: usize = 3;
 
 /// What is compared.
 #[derive(Debug, Clone, Default)]
@@ -165,10 +167,20 @@ fn warnings(sets: &Sets, comparison: &Comparison, nearest: Option<&Memorisation>
             "the reference seems to hold training pieces: distances to it favour copies".to_owned(),
         );
     }
-    for suspect in nearest.iter().flat_map(|nearest| nearest.suspects()) {
+    let suspects: Vec<_> = nearest
+        .iter()
+        .flat_map(|nearest| nearest.suspects())
+        .collect();
+    for suspect in suspects.iter().take(NAMED_SUSPECTS) {
         warnings.push(format!(
             "{} at {:.1} s resembles {} at {:.1} s (similarity {:.2}): more than any reference clip does",
             suspect.clip, suspect.clip_secs, suspect.training, suspect.training_secs, suspect.similarity
+        ));
+    }
+    if suspects.len() > NAMED_SUSPECTS {
+        let rest = suspects.len() - NAMED_SUSPECTS;
+        warnings.push(format!(
+            "so do {rest} more candidate clips (all are in the JSON)"
         ));
     }
     warnings

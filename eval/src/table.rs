@@ -22,7 +22,7 @@ pub fn render(report: &Report, folders: &Folders) -> String {
         report,
         3,
         |distances| distances.afd,
-        |floor| floor.afd,
+        |floor| (floor.afd, "half against half"),
         |change| change.afd,
     ));
     text.push_str(&heading("Mel-spectral distance in dB²"));
@@ -31,7 +31,7 @@ pub fn render(report: &Report, folders: &Folders) -> String {
         report,
         1,
         spectral,
-        |floor| floor.spectral_distance,
+        |floor| (floor.spectral_distance, "each against the others"),
         |change| change.spectral_distance,
     ));
     if let Some(nearest) = &report.nearest {
@@ -85,7 +85,7 @@ fn section(
     report: &Report,
     digits: usize,
     distance: impl Fn(&Distances) -> Estimate,
-    floor: impl Fn(&Floor) -> Option<f64>,
+    floor: impl Fn(&Floor) -> (Option<f64>, &'static str),
     change: impl Fn(&Difference) -> Change,
 ) -> String {
     let of_set = |name: &str, set: &Distances| {
@@ -98,15 +98,10 @@ fn section(
             "",
         )
     };
-    let among_itself =
-        floor(&report.reference).map_or_else(|| "-".to_owned(), |value| decimal(value, digits));
-    let mut text = row(
-        "reference itself",
-        &report.reference.clips.to_string(),
-        &among_itself,
-        "",
-        "",
-    );
+    let (among_itself, how) = floor(&report.reference);
+    let among_itself = among_itself.map_or_else(|| "-".to_owned(), |value| decimal(value, digits));
+    let clips = report.reference.clips.to_string();
+    let mut text = row("reference itself", &clips, &among_itself, "", how);
     if let Some(baseline) = &report.baseline {
         text.push_str(&of_set("baseline", baseline));
     }

@@ -8,12 +8,12 @@
 //! |---|---|
 //! | [`log_mel`] | log-mel spectrograms |
 //! | [`descriptors`] | one descriptor a file, after librosa: cepstra, shape, contrast, chroma, onsets, rhythm, stereo |
-//! | [`measure`] | a clip's two descriptions |
+//! | [`mod@measure`] | a clip's two descriptions |
 //! | [`statistics`] | frozen mean and deviation of clip vectors over the base corpus |
 //! | [`distance`] | AFD and mel-spectral distance |
 //! | [`bootstrap`] | confidence intervals |
 //! | [`comparison`] | all of it for reference, candidate and baseline |
-//! | [`nearest`] | is an output a copy of a training piece? |
+//! | [`mod@nearest`] | is an output a copy of a training piece? |
 //!
 //! Shapes: spectra and per-frame values are `[frames, values]`, frame after frame. Frames are 1024 samples (23 ms)
 //! apart and 4096 long.

@@ -20,7 +20,7 @@ pub const STRETCH_SECS: f64 = 3.0;
 
 const LOWEST_HZ: f64 = 110.0;
 const BANDS: usize = 84;
-const FLOOR_DB: f32 = -80.0;
+const FLOOR_DB: f32 = -60.0;
 /// Outputs are looked at every fourth frame, training pieces at every frame: a copy may start anywhere.
 const STEP: usize = 4;
 /// Patches whose levels vary less than this (mean square, in dB²) hold no event to recognise.
