@@ -56,7 +56,14 @@ fn write_flac(path: &Path, samples: &[i16]) -> Result<()> {
         .map_err(|(_, error)| anyhow!("FLAC settings: {error}"))?;
     let wide: Vec<i32> = samples.iter().map(|sample| i32::from(*sample)).collect();
     let source = flacenc::source::MemSource::from_samples(&wide, 2, 16, SAMPLE_RATE_HZ as usize);
-    let stream = flacenc::encode_with_fixed_block_size(&config, source, config.block_size)
+    let mut stream = flacenc::encode_with_fixed_block_size(&config, source, config.block_size)
+        .map_err(|error| anyhow!("encoding {}: {error}", path.display()))?;
+    // The shorter last block does not count in the header; decoders that seek take a stream with
+    // two block sizes for one of variable size.
+    let block = config.block_size;
+    stream
+        .stream_info_mut()
+        .set_block_sizes(block, block)
         .map_err(|error| anyhow!("encoding {}: {error}", path.display()))?;
     let mut sink = flacenc::bitsink::ByteSink::new();
     stream
