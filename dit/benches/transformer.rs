@@ -1,7 +1,13 @@
 //! The transformer at the embedded base's size: forward, one LoRA step, one guided sampling step.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a benchmark may stop at the first failure"
+)]
 
 use candle_core::{Device, Tensor, Var};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use dit::flow::masked_loss;
 use dit::{Config, DiffusionTransformer, Drops, Inputs};
 use nn::{AdamW, AdamWOptions, LoraWeights, Mode, Stream, VisitLinears, Weights};
@@ -164,4 +170,8 @@ fn benches(criterion: &mut Criterion) {
 }
 
 criterion_group!(transformer, benches);
-criterion_main!(transformer);
+fn main() {
+    nn::process::prepare();
+    transformer();
+    Criterion::default().configure_from_args().final_summary();
+}

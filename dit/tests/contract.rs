@@ -1,4 +1,9 @@
 //! What holds for every size: batches, causality, drops, and the adapter contract.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is a failed test"
+)]
 
 mod common;
 

@@ -1,4 +1,9 @@
 //! The network against the reference's outputs and intermediates.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is a failed test"
+)]
 
 mod common;
 

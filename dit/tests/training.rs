@@ -1,4 +1,9 @@
 //! LoRA training against the reference: losses, gradients, trajectories.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is a failed test"
+)]
 
 mod common;
 
@@ -234,5 +239,22 @@ fn check_final(golden: &Golden, kind: &str, adapters: &[(String, Var, Var)]) {
                 assert_close(&name, var.as_tensor(), &stored(golden, &name), TOLERANCE);
             }
         }
+    }
+}
+
+/// The adapted model at time 0.4, given clean latents.
+#[test]
+fn adapted_outputs_match() {
+    let golden = golden("dr_train");
+    for (kind, causal) in kinds() {
+        let mut call = arguments(&golden, Drops::default()).item(0);
+        call.x = golden.tensor("in.latent").narrow(0, 0, 1).unwrap();
+        call.time = Tensor::new(&[0.4f32], call.x.device()).unwrap();
+        let found = adapted(causal)
+            .model
+            .forward(&call.inputs(), &Mode::Inference)
+            .unwrap();
+        let name = format!("{kind}.lora_out_t0.4");
+        assert_close(&name, &found, &golden.tensor(&name), TOLERANCE);
     }
 }

@@ -1,7 +1,13 @@
 //! The operations that a training step spends its time in.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a benchmark may stop at the first failure"
+)]
 
 use candle_core::{Device, Tensor, Var};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use nn::ops::{Conv1dOptions, attention, conv1d, snake};
 use nn::{Linear, LoraWeights, Mode, Stream};
 use std::hint::black_box;
@@ -123,4 +129,8 @@ fn convolution(criterion: &mut Criterion) {
 }
 
 criterion_group!(ops, linear, attention_benches, convolution);
-criterion_main!(ops);
+fn main() {
+    nn::process::prepare();
+    ops();
+    Criterion::default().configure_from_args().final_summary();
+}

@@ -11,6 +11,7 @@
 //! | [`random`] | numbers that depend on seed, name and counter alone, not on the order of calls |
 //! | [`mode`] | inference or training (dropout) |
 //! | [`optimizer`], [`schedule`] | AdamW, clipping, learning rate |
+//! | [`process`] | settings that a binary makes first |
 //!
 //! Tensors are f32. Shapes are written `[batch, frames, features]` for transformers and `[batch, channels, frames]`
 //! for convolutions.
@@ -39,6 +40,7 @@ mod matrix;
 pub mod mode;
 pub mod ops;
 pub mod optimizer;
+pub mod process;
 pub mod random;
 pub mod schedule;
 mod simd;

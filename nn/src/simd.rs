@@ -49,7 +49,7 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
 pub(crate) fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
     let square = x * x;
-    let mut above = -2.726_142_2e-10;
+    let mut above = -2.726_142e-10;
     above = above * square + 2.770_681_4e-8;
     above = above * square - 2.101_024e-6;
     above = above * square - 5.692_506_5e-5;

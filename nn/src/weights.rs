@@ -118,7 +118,7 @@ pub enum WeightsError {
         /// Full name of the tensor.
         name: String,
         /// What candle said.
-        source: candle_core::Error,
+        source: Box<candle_core::Error>,
     },
 }
 
@@ -443,7 +443,7 @@ impl Weights {
         WeightsError::Tensor {
             origin: self.0.origin.clone(),
             name: name.to_string(),
-            source,
+            source: Box::new(source),
         }
     }
 }

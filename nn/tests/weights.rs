@@ -1,4 +1,9 @@
 //! Loading weights: what fits, and what each kind of bad file says.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is a failed test"
+)]
 
 use candle_core::{DType, Device, Tensor};
 use nn::{Weights, WeightsError};

@@ -366,10 +366,10 @@ mod tests {
             (frames + 2 * options.padding - options.dilation * (taps - 1) - 1) / options.stride + 1;
         let mut out = Vec::new();
         for b in 0..batch {
-            for o in 0..channels_out {
+            for (o, &bias) in bs.iter().enumerate() {
                 let first = o / (channels_out / options.groups) * group_channels;
                 for n in 0..frames_out {
-                    let mut sum = f64::from(bs[o]);
+                    let mut sum = f64::from(bias);
                     for c in 0..group_channels {
                         for tap in 0..taps {
                             let frame = (n * options.stride + tap * options.dilation)

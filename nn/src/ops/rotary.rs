@@ -27,7 +27,7 @@ impl RotaryTable {
     /// # Errors
     /// When `head_dim` is odd or zero.
     pub fn new(frames: usize, head_dim: usize, theta: f64) -> Result<Self> {
-        if head_dim == 0 || head_dim % 2 != 0 {
+        if head_dim == 0 || !head_dim.is_multiple_of(2) {
             bail!("rotary: heads of {head_dim} features cannot be halved");
         }
         let frequencies: Vec<f32> = (0..head_dim / 2)

@@ -1,0 +1,71 @@
+//! Settings of the process that training and sampling are faster with.
+
+/// Largest block that glibc's allocator may keep for itself; its own limit on 64-bit machines.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const KEPT_BLOCK_BYTES: libc::c_int = 32 * 1024 * 1024;
+/// Free memory that stays with the process.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const KEPT_TOTAL_BYTES: libc::c_int = 512 * 1024 * 1024;
+
+/// Makes two settings, if it is called first thing in `main`:
+///
+/// - Candle keeps its element-wise operations on the calling thread (`CANDLE_NUM_THREADS=1`, unless it is set). Its
+///   own pool of threads waits by spinning and competes with the one that every heavy operation here runs on: with two
+///   cores a training step took 1.4 to 1.6 times as long.
+/// - The allocator keeps freed memory. A training step frees and takes the same large blocks thousands of times, and
+///   clearing fresh pages took a sixth of its time.
+///
+/// Returns whether candle's setting was made or present; it is not when other threads run already, because changing
+/// the environment is safe without them only, nor where that cannot be told.
+pub fn prepare() -> bool {
+    keep_memory();
+    keep_candle_on_one_thread()
+}
+
+fn keep_candle_on_one_thread() -> bool {
+    const NAME: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(NAME).is_some() {
+        return true;
+    }
+    let threads = std::fs::read_dir("/proc/self/task").map(Iterator::count);
+    if !matches!(threads, Ok(1)) {
+        return false;
+    }
+    #[expect(
+        unsafe_code,
+        reason = "candle reads this setting from the environment alone"
+    )]
+    // SAFETY: this is the process's only thread, so nothing reads the environment meanwhile.
+    unsafe {
+        std::env::set_var(NAME, "1");
+    }
+    true
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn keep_memory() {
+    #[expect(unsafe_code, reason = "the allocator's settings are a C function")]
+    // SAFETY: mallopt may be called at any time; both numbers are within its limits.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT_BLOCK_BYTES);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_TOTAL_BYTES);
+        libc::mallopt(libc::M_TOP_PAD, KEPT_BLOCK_BYTES);
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn keep_memory() {}
+
+#[cfg(test)]
+mod tests {
+    /// A test runs beside others, so the environment must be left alone.
+    #[test]
+    fn nothing_is_changed_beside_other_threads() {
+        let before = std::env::var_os("CANDLE_NUM_THREADS");
+        let other =
+            std::thread::spawn(|| std::thread::sleep(std::time::Duration::from_millis(200)));
+        assert_eq!(super::prepare(), before.is_some());
+        assert_eq!(std::env::var_os("CANDLE_NUM_THREADS"), before);
+        other.join().unwrap();
+    }
+}
