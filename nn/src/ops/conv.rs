@@ -1,7 +1,7 @@
 //! One-dimensional convolution and its transpose, with stride, dilation, groups, padding, at any batch size.
 //!
 //! The two are adjoint: the input gradient of one is the forward pass of the other with the same weight, so three
-//! kernels (see [`geometry`]) serve both directions.
+//! kernels (in `geometry`) serve both directions.
 
 mod geometry;
 
