@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-pub use attach::{AdaptedLayers, Attachment};
+pub use attach::{AdaptedLayers, Attachment, detach_all, merge, neutral_trigger};
 pub use targets::{ORIGINAL_TARGETS, Targets};
 
 /// Which base an adapter belongs to.
@@ -25,7 +25,13 @@ pub struct BaseIdentity {
 
 impl std::fmt::Display for BaseIdentity {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} version {} ({})", self.name, self.version, self.sha256.get(..12).unwrap_or(&self.sha256))
+        write!(
+            formatter,
+            "{} version {} ({})",
+            self.name,
+            self.version,
+            self.sha256.get(..12).unwrap_or(&self.sha256)
+        )
     }
 }
 
@@ -81,7 +87,11 @@ pub struct Adapter {
 impl Adapter {
     /// Trainable numbers in the adapter, the trigger vector included.
     pub fn parameter_count(&self) -> usize {
-        let factors: usize = self.layers.values().map(|layer| layer.a.elem_count() + layer.b.elem_count()).sum();
+        let factors: usize = self
+            .layers
+            .values()
+            .map(|layer| layer.a.elem_count() + layer.b.elem_count())
+            .sum();
         factors + self.trigger.as_ref().map_or(0, Tensor::elem_count)
     }
 }

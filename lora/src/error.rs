@@ -66,7 +66,9 @@ pub enum LoraError {
         problem: String,
     },
     /// Training produced numbers that are none.
-    #[error("the {what} became {value} at step {step}; lower --learning-rate (now {learning_rate:e}) and look for broken pieces in the data")]
+    #[error(
+        "the {what} became {value} at step {step}; lower --learning-rate (now {learning_rate:e}) and look for broken pieces in the data"
+    )]
     NotFinite {
         /// Loss or gradient.
         what: &'static str,
@@ -80,9 +82,12 @@ pub enum LoraError {
     /// The user asked to stop.
     #[error("stopped")]
     Stopped,
-    /// The manifest or the latent cache.
+    /// The manifest.
     #[error(transparent)]
-    Dataset(#[from] dataset::DatasetError),
+    Manifest(#[from] dataset::ManifestError),
+    /// The latent cache.
+    #[error(transparent)]
+    LatentCache(#[from] dataset::LatentCacheError),
     /// Sound files.
     #[error(transparent)]
     Audio(#[from] audio::AudioError),
@@ -94,7 +99,7 @@ pub enum LoraError {
     Vae(#[from] vae::VaeError),
     /// The transformer.
     #[error(transparent)]
-    Dit(#[from] dit::DitError),
+    Dit(#[from] dit::Error),
     /// The tensor library.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),

@@ -1,1 +1,24 @@
-//! Adapters: training, file format, generation; the lora-train and lora-infer commands
+//! Adapters: a small change to a music diffusion model that carries a style.
+//!
+//! The method is low-rank adaptation (Hu et al., 2021, arXiv:2106.09685) of a flow-matching transformer: of every target layer the
+//! weight `W` `[outputs, inputs]` becomes `W + alpha / rank * B A`, and only `A` `[rank, inputs]` and `B` `[outputs, rank]` are trained.
+//!
+//! - [`base`]: the model that is adapted; one is embedded in the program. Latents are `[batch, channels, frames]` at the autoencoder
+//!   and `[batch, frames, channels]` in the transformer.
+//! - [`adapter`]: targets, the file format, attaching, merging.
+//! - [`train`]: data, batches, the loop, early stopping, checkpoints.
+//! - [`generate`](mod@generate): from a seed and a style to sound.
+//!
+//! The binaries `lora-train` and `lora-infer` are thin: they read flags and draw progress bars.
+
+pub mod adapter;
+pub mod base;
+mod error;
+pub mod generate;
+pub mod progress;
+mod tensor_file;
+#[cfg(feature = "cli")]
+pub mod terminal;
+pub mod train;
+
+pub use error::LoraError;

@@ -30,15 +30,25 @@ pub struct Targets {
 
 impl Default for Targets {
     fn default() -> Self {
-        let include = ORIGINAL_TARGETS.iter().map(|pattern| (*pattern).to_owned()).collect();
-        Self { include, exclude: Vec::new() }
+        let include = ORIGINAL_TARGETS
+            .iter()
+            .map(|pattern| (*pattern).to_owned())
+            .collect();
+        Self {
+            include,
+            exclude: Vec::new(),
+        }
     }
 }
 
 impl Targets {
     /// Whether the layer of this name is to be adapted.
     pub fn matches(&self, name: &str) -> bool {
-        let any = |patterns: &[String]| patterns.iter().any(|pattern| pattern_matches(pattern, name));
+        let any = |patterns: &[String]| {
+            patterns
+                .iter()
+                .any(|pattern| pattern_matches(pattern, name))
+        };
         any(&self.include) && !any(&self.exclude)
     }
 
@@ -53,7 +63,8 @@ fn pattern_matches(pattern: &str, name: &str) -> bool {
     if pattern.contains('*') {
         return wildcard_matches(pattern.as_bytes(), name.as_bytes());
     }
-    name.strip_suffix(pattern).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    name.strip_suffix(pattern)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// Backtracking over the last `*` only, so the time is at most the product of the lengths.
@@ -93,14 +104,21 @@ mod tests {
         ] {
             assert!(targets.matches(name), "{name}");
         }
-        for name in ["transformer.transformer_blocks.0.mlp.up_proj", "transformer.input_embed.proj", "transformer.xproj_out"] {
+        for name in [
+            "transformer.transformer_blocks.0.mlp.up_proj",
+            "transformer.input_embed.proj",
+            "transformer.xproj_out",
+        ] {
             assert!(!targets.matches(name), "{name}");
         }
     }
 
     #[test]
     fn wildcards_and_excludes() {
-        let targets = Targets { include: vec!["*blocks.*.mlp.*".into()], exclude: vec!["*blocks.0.*".into()] };
+        let targets = Targets {
+            include: vec!["*blocks.*.mlp.*".into()],
+            exclude: vec!["*blocks.0.*".into()],
+        };
         assert!(targets.matches("transformer.transformer_blocks.1.mlp.up_proj"));
         assert!(!targets.matches("transformer.transformer_blocks.0.mlp.up_proj"));
         assert!(!targets.matches("transformer.transformer_blocks.1.self_attn.q_proj"));
@@ -108,7 +126,13 @@ mod tests {
 
     #[test]
     fn idle_patterns_are_named() {
-        let targets = Targets { include: vec!["proj_out".into(), "q_prj".into()], exclude: vec![] };
-        assert_eq!(targets.idle_patterns(&["transformer.proj_out".into()]), vec!["q_prj".to_owned()]);
+        let targets = Targets {
+            include: vec!["proj_out".into(), "q_prj".into()],
+            exclude: vec![],
+        };
+        assert_eq!(
+            targets.idle_patterns(&["transformer.proj_out".into()]),
+            vec!["q_prj".to_owned()]
+        );
     }
 }

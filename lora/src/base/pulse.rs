@@ -23,9 +23,12 @@ impl PulseGrid {
         let pulses_per_bar = (PULSES_PER_BEAT * beats) as u64;
         // The small offset keeps a frame that begins on a pulse from falling before it by rounding.
         let pulse = |frame: usize| {
-            (frame as f64 * frame_secs * self.tempo_bpm / 60.0 * PULSES_PER_BEAT as f64 + 1e-6).floor() as u64
+            (frame as f64 * frame_secs * self.tempo_bpm / 60.0 * PULSES_PER_BEAT as f64 + 1e-6)
+                .floor() as u64
         };
-        (0..latent_frames).map(|frame| 1 + (pulse(frame) % pulses_per_bar) as u32).collect()
+        (0..latent_frames)
+            .map(|frame| 1 + (pulse(frame) % pulses_per_bar) as u32)
+            .collect()
     }
 
     /// Length of this many bars in seconds.
@@ -41,7 +44,10 @@ mod tests {
     #[test]
     fn tokens_count_through_the_bar_and_start_again() {
         // At 60 beats a minute and 8 latent frames a second, each frame is one pulse.
-        let grid = PulseGrid { tempo_bpm: 60.0, beats_per_bar: 3 };
+        let grid = PulseGrid {
+            tempo_bpm: 60.0,
+            beats_per_bar: 3,
+        };
         let tokens = grid.tokens(26, 0.125);
         assert_eq!(&tokens[..9], &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(&tokens[22..], &[23, 24, 1, 2]);
@@ -49,7 +55,10 @@ mod tests {
 
     #[test]
     fn bars_take_their_time() {
-        let grid = PulseGrid { tempo_bpm: 120.0, beats_per_bar: 4 };
+        let grid = PulseGrid {
+            tempo_bpm: 120.0,
+            beats_per_bar: 4,
+        };
         assert_eq!(grid.bars_secs(4), 8.0);
     }
 }

@@ -7,9 +7,9 @@
 use crate::error::LoraError;
 
 /// Slowest and fastest tempo a prompt may ask for, in beats a minute.
-pub const TEMPO_RANGE_BPM: std::ops::RangeInclusive<f64> = 30.0..=300.0;
+pub(super) const TEMPO_RANGE_BPM: std::ops::RangeInclusive<f64> = 30.0..=300.0;
 /// Pulse tokens exist for bars of up to this many beats.
-pub const MOST_BEATS_PER_BAR: usize = 6;
+pub(super) const MOST_BEATS_PER_BAR: usize = 6;
 const MOST_BARS: usize = 64;
 
 /// The base's tags in the order of their vectors.
@@ -50,7 +50,11 @@ impl TagVocabulary {
     /// Reads a prompt; unknown words are an error that names the nearest tags.
     pub fn parse(&self, prompt: &str) -> Result<Prompt, LoraError> {
         let mut parsed = Prompt::default();
-        for word in prompt.split(',').map(normalise).filter(|word| !word.is_empty()) {
+        for word in prompt
+            .split(',')
+            .map(normalise)
+            .filter(|word| !word.is_empty())
+        {
             self.parse_word(&word, &mut parsed)?;
         }
         Ok(parsed)
@@ -77,13 +81,18 @@ impl TagVocabulary {
             Some(("tempo", value)) => {
                 let tempo = value.trim_end_matches("bpm").trim().parse::<f64>().ok();
                 let Some(tempo) = tempo.filter(|tempo| TEMPO_RANGE_BPM.contains(tempo)) else {
-                    return Err(self.unknown(word, "a tempo is a number of beats a minute from 30 to 300"));
+                    return Err(
+                        self.unknown(word, "a tempo is a number of beats a minute from 30 to 300")
+                    );
                 };
                 prompt.tempo_bpm = Some(tempo);
                 self.nearest_tempo(tempo)
             }
             Some(("metre" | "meter", value)) => {
-                let beats = value.parse::<usize>().ok().filter(|beats| (1..=MOST_BEATS_PER_BAR).contains(beats));
+                let beats = value
+                    .parse::<usize>()
+                    .ok()
+                    .filter(|beats| (1..=MOST_BEATS_PER_BAR).contains(beats));
                 let Some(beats) = beats else {
                     return Err(self.unknown(word, "a metre is 1 to 6 beats in a bar"));
                 };
@@ -91,14 +100,20 @@ impl TagVocabulary {
                 self.position(&format!("metre:{beats}"))
             }
             Some(("bars", value)) => {
-                let bars = value.parse::<usize>().ok().filter(|bars| (1..=MOST_BARS).contains(bars));
+                let bars = value
+                    .parse::<usize>()
+                    .ok()
+                    .filter(|bars| (1..=MOST_BARS).contains(bars));
                 let Some(bars) = bars else {
                     return Err(self.unknown(word, "a length is 1 to 64 bars"));
                 };
                 prompt.bars = Some(bars);
                 self.position(word)
             }
-            _ => Some(self.position(word).ok_or_else(|| self.unknown(word, "see --list-tags"))?),
+            _ => Some(
+                self.position(word)
+                    .ok_or_else(|| self.unknown(word, "see --list-tags"))?,
+            ),
         };
         if let Some(row) = row.filter(|row| !prompt.tags.contains(row)) {
             prompt.tags.push(row);
@@ -111,21 +126,43 @@ impl TagVocabulary {
             let bucket = name.strip_prefix("tempo:")?.parse::<f64>().ok()?;
             Some((bucket - tempo_bpm).abs())
         };
-        let buckets = self.names.iter().enumerate().filter_map(|(row, name)| Some((row, distance(name)?)));
-        buckets.min_by(|left, right| left.1.total_cmp(&right.1)).map(|(row, _)| row)
+        let buckets = self
+            .names
+            .iter()
+            .enumerate()
+            .filter_map(|(row, name)| Some((row, distance(name)?)));
+        buckets
+            .min_by(|left, right| left.1.total_cmp(&right.1))
+            .map(|(row, _)| row)
     }
 
     fn unknown(&self, word: &str, advice: &str) -> LoraError {
-        let mut near: Vec<(usize, &str)> =
-            self.names.iter().map(|name| (edit_distance(word, name), name.as_str())).collect();
+        let mut near: Vec<(usize, &str)> = self
+            .names
+            .iter()
+            .map(|name| (edit_distance(word, name), name.as_str()))
+            .collect();
         near.sort();
-        let nearest = near.iter().take(3).map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
-        LoraError::UnknownTag { tag: word.to_owned(), nearest, advice: advice.to_owned() }
+        let nearest = near
+            .iter()
+            .take(3)
+            .map(|(_, name)| *name)
+            .collect::<Vec<_>>()
+            .join(", ");
+        LoraError::UnknownTag {
+            tag: word.to_owned(),
+            nearest,
+            advice: advice.to_owned(),
+        }
     }
 }
 
 fn normalise(word: &str) -> String {
-    word.trim().to_lowercase().split_whitespace().collect::<Vec<_>>().join("-")
+    word.trim()
+        .to_lowercase()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join("-")
 }
 
 /// Levenshtein distance in characters.
@@ -149,26 +186,49 @@ mod tests {
     use super::*;
 
     fn vocabulary() -> TagVocabulary {
-        let names = ["lofi", "solo-piano", "tempo:90", "tempo:100", "metre:3", "bars:4", "key:a-minor"];
+        let names = [
+            "lofi",
+            "solo-piano",
+            "tempo:90",
+            "tempo:100",
+            "metre:3",
+            "bars:4",
+            "key:a-minor",
+        ];
         TagVocabulary::new(names.map(str::to_owned).to_vec())
     }
 
     #[test]
     fn prompt_reads_tags_and_exact_tempo() {
-        let prompt = vocabulary().parse(" LoFi, solo piano ,tempo:96, metre:3,bars:4,").unwrap();
+        let prompt = vocabulary()
+            .parse(" LoFi, solo piano ,tempo:96, metre:3,bars:4,")
+            .unwrap();
         assert_eq!(prompt.tags, vec![0, 1, 3, 4, 5]);
-        assert_eq!((prompt.tempo_bpm, prompt.beats_per_bar, prompt.bars), (Some(96.0), Some(3), Some(4)));
+        assert_eq!(
+            (prompt.tempo_bpm, prompt.beats_per_bar, prompt.bars),
+            (Some(96.0), Some(3), Some(4))
+        );
     }
 
     #[test]
     fn unknown_tag_names_the_nearest() {
         let error = vocabulary().parse("lofy").unwrap_err().to_string();
-        assert!(error.contains("\"lofy\"") && error.contains("lofi") && error.contains("--list-tags"), "{error}");
+        assert!(
+            error.contains("\"lofy\"") && error.contains("lofi") && error.contains("--list-tags"),
+            "{error}"
+        );
     }
 
     #[test]
     fn impossible_numbers_are_refused() {
-        for prompt in ["tempo:0", "tempo:nan", "tempo:-3", "metre:9", "bars:0", "bars:x"] {
+        for prompt in [
+            "tempo:0",
+            "tempo:nan",
+            "tempo:-3",
+            "metre:9",
+            "bars:0",
+            "bars:x",
+        ] {
             assert!(vocabulary().parse(prompt).is_err(), "{prompt}");
         }
     }
@@ -176,6 +236,9 @@ mod tests {
     #[test]
     fn tags_of_recordings_are_sorted_into_known_and_unknown() {
         let (rows, unknown) = vocabulary().known(["grandma's song", "Lofi", "tempo:91"]);
-        assert_eq!((rows, unknown), (vec![0, 2], vec!["grandma's-song".to_owned()]));
+        assert_eq!(
+            (rows, unknown),
+            (vec![0, 2], vec!["grandma's-song".to_owned()])
+        );
     }
 }

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::Targets;
 use crate::error::LoraError;
 
+/// The resolved configuration inside the run folder.
+pub(super) const CONFIG_FILE: &str = "config.toml";
+const DEFAULT_OUT: &str = "style.safetensors";
+
 /// What a user may set, in a TOML file or by flags of the same names. Unset means the default.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,10 +47,16 @@ pub struct TrainSettings {
     #[cfg_attr(feature = "cli", arg(long))]
     pub dropout: Option<f64>,
     /// Layers to adapt, patterns over their names [default: attention projections, time networks, final norm, output].
-    #[cfg_attr(feature = "cli", arg(long, value_delimiter = ',', value_name = "PATTERN"))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_delimiter = ',', value_name = "PATTERN")
+    )]
     pub include: Option<Vec<String>>,
     /// Layers to leave alone all the same.
-    #[cfg_attr(feature = "cli", arg(long, value_delimiter = ',', value_name = "PATTERN"))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_delimiter = ',', value_name = "PATTERN")
+    )]
     pub exclude: Option<Vec<String>>,
     /// Peak learning rate [default: 2e-3 for the embedded base, 2e-4 for others].
     #[cfg_attr(feature = "cli", arg(long))]
@@ -94,7 +104,10 @@ pub struct BaseDefaults {
 
 impl BaseDefaults {
     /// The embedded base is small: the rate of the large released models (2e-4) leaves it where it was.
-    pub const EMBEDDED: Self = Self { learning_rate: 2e-3, steps: 300 };
+    pub const EMBEDDED: Self = Self {
+        learning_rate: 2e-3,
+        steps: 300,
+    };
 }
 
 /// The resolved configuration of a run.
@@ -154,8 +167,10 @@ impl TrainSettings {
     /// Reads a TOML file; an unknown key is an error that names it and its line.
     pub fn from_file(path: &Path) -> Result<Self, LoraError> {
         let text = std::fs::read_to_string(path).map_err(LoraError::file(path))?;
-        toml::from_str(&text)
-            .map_err(|error| LoraError::BadFile { path: path.to_owned(), problem: error.to_string().trim_end().to_owned() })
+        toml::from_str(&text).map_err(|error| LoraError::BadFile {
+            path: path.to_owned(),
+            problem: error.to_string().trim_end().to_owned(),
+        })
     }
 
     /// Settings of `self`, and of `lower` where `self` has none.
@@ -165,8 +180,16 @@ impl TrainSettings {
             out: self.out.or(lower.out),
             run_dir: self.run_dir.or(lower.run_dir),
             // A length in steps on the command line also overrides a length in epochs from the file.
-            epochs: if self.steps.is_some() { self.epochs } else { self.epochs.or(lower.epochs) },
-            steps: if self.epochs.is_some() { self.steps } else { self.steps.or(lower.steps) },
+            epochs: if self.steps.is_some() {
+                self.epochs
+            } else {
+                self.epochs.or(lower.epochs)
+            },
+            steps: if self.epochs.is_some() {
+                self.steps
+            } else {
+                self.steps.or(lower.steps)
+            },
             batch_size: self.batch_size.or(lower.batch_size),
             seed: self.seed.or(lower.seed),
             rank: self.rank.or(lower.rank),
@@ -190,15 +213,21 @@ impl TrainSettings {
 
     /// Fills in the defaults and checks every range.
     pub fn resolve(self, data: PathBuf, defaults: BaseDefaults) -> Result<TrainConfig, LoraError> {
-        let out = self.out.unwrap_or_else(|| PathBuf::from("style.safetensors"));
-        let name = out.file_stem().map_or_else(|| "style".to_owned(), |stem| stem.to_string_lossy().into_owned());
-        let targets = Targets { include: self.include.unwrap_or(Targets::default().include), exclude: self.exclude.unwrap_or_default() };
+        let out = self.out.unwrap_or_else(|| PathBuf::from(DEFAULT_OUT));
+        let targets = Targets {
+            include: self.include.unwrap_or(Targets::default().include),
+            exclude: self.exclude.unwrap_or_default(),
+        };
         let config = TrainConfig {
             model: self.model.unwrap_or_else(|| "embedded".to_owned()),
             data,
-            run_dir: self.run_dir.unwrap_or_else(|| Path::new("runs").join(&name)),
+            run_dir: self.run_dir.unwrap_or_else(|| default_run_dir(&out)),
             steps: self.steps.unwrap_or(defaults.steps),
-            epochs: if self.steps.is_some() { None } else { self.epochs },
+            epochs: if self.steps.is_some() {
+                None
+            } else {
+                self.epochs
+            },
             batch_size: self.batch_size.unwrap_or(8),
             seed: self.seed.unwrap_or(0),
             rank: self.rank.unwrap_or(8),
@@ -213,7 +242,9 @@ impl TrainSettings {
             style_drop: self.style_drop.unwrap_or(0.15),
             patience_epochs: self.patience_epochs.unwrap_or(200),
             minimum_improvement: self.minimum_improvement.unwrap_or(0.01),
-            trigger_words: self.trigger_words.unwrap_or_else(|| vec![name]),
+            trigger_words: self
+                .trigger_words
+                .unwrap_or_else(|| vec![adapter_name(&out)]),
             checkpoint_steps: self.checkpoint_steps.unwrap_or(50),
             targets,
             out,
@@ -221,6 +252,68 @@ impl TrainSettings {
         config.validate()?;
         Ok(config)
     }
+}
+
+impl From<TrainConfig> for TrainSettings {
+    fn from(config: TrainConfig) -> Self {
+        Self {
+            model: Some(config.model),
+            out: Some(config.out),
+            run_dir: Some(config.run_dir),
+            epochs: config.epochs,
+            steps: config.epochs.is_none().then_some(config.steps),
+            batch_size: Some(config.batch_size),
+            seed: Some(config.seed),
+            rank: Some(config.rank),
+            alpha: Some(config.alpha),
+            dropout: Some(config.dropout),
+            include: Some(config.targets.include),
+            exclude: Some(config.targets.exclude),
+            learning_rate: Some(config.learning_rate),
+            weight_decay: Some(config.weight_decay),
+            warm_up_steps: Some(config.warm_up_steps),
+            final_rate_ratio: Some(config.final_rate_ratio),
+            gradient_clip: Some(config.gradient_clip),
+            crop_secs: Some(config.crop_secs),
+            style_drop: Some(config.style_drop),
+            patience_epochs: Some(config.patience_epochs),
+            minimum_improvement: Some(config.minimum_improvement),
+            trigger_words: Some(config.trigger_words),
+            checkpoint_steps: Some(config.checkpoint_steps),
+        }
+    }
+}
+
+/// The configuration that a run folder keeps; the folder is the one these settings name.
+pub fn saved_config(settings: &TrainSettings) -> Result<TrainConfig, LoraError> {
+    let out = settings
+        .out
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_OUT));
+    let run_dir = settings
+        .run_dir
+        .clone()
+        .unwrap_or_else(|| default_run_dir(&out));
+    let path = run_dir.join(CONFIG_FILE);
+    let text = std::fs::read_to_string(&path).map_err(|source| LoraError::BadFile {
+        path: path.clone(),
+        problem: format!("{source}; there is no run to resume here (--run-dir names another)"),
+    })?;
+    toml::from_str(&text).map_err(|error| LoraError::BadFile {
+        path,
+        problem: error.to_string(),
+    })
+}
+
+fn default_run_dir(out: &Path) -> PathBuf {
+    Path::new("runs").join(adapter_name(out))
+}
+
+fn adapter_name(out: &Path) -> String {
+    out.file_stem().map_or_else(
+        || "style".to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
 }
 
 impl TrainConfig {
@@ -242,7 +335,11 @@ impl TrainConfig {
         within("minimum_improvement", self.minimum_improvement, 0.0, 1.0)?;
         if self.targets.include.is_empty() {
             let expected = "at least one pattern, such as self_attn.q_proj".to_owned();
-            return Err(LoraError::Setting { setting: "include", value: "nothing".to_owned(), expected });
+            return Err(LoraError::Setting {
+                setting: "include",
+                value: "nothing".to_owned(),
+                expected,
+            });
         }
         Ok(())
     }
@@ -250,14 +347,22 @@ impl TrainConfig {
 
 fn at_least_one(setting: &'static str, value: usize) -> Result<(), LoraError> {
     if value == 0 {
-        return Err(LoraError::Setting { setting, value: "0".to_owned(), expected: "must be at least 1".to_owned() });
+        return Err(LoraError::Setting {
+            setting,
+            value: "0".to_owned(),
+            expected: "must be at least 1".to_owned(),
+        });
     }
     Ok(())
 }
 
 fn within(setting: &'static str, value: f64, low: f64, high: f64) -> Result<(), LoraError> {
     if !(low..=high).contains(&value) {
-        return Err(LoraError::Setting { setting, value: value.to_string(), expected: format!("must be from {low} to {high}") });
+        return Err(LoraError::Setting {
+            setting,
+            value: value.to_string(),
+            expected: format!("must be from {low} to {high}"),
+        });
     }
     Ok(())
 }
@@ -274,17 +379,35 @@ mod tests {
     fn defaults_are_the_documented_ones() {
         let config = resolve(TrainSettings::default()).unwrap();
         assert_eq!((config.rank, config.alpha, config.dropout), (8, 16.0, 0.25));
-        assert_eq!((config.patience_epochs, config.minimum_improvement), (200, 0.01));
-        assert_eq!((config.out.as_path(), config.run_dir.as_path()), (Path::new("style.safetensors"), Path::new("runs/style")));
+        assert_eq!(
+            (config.patience_epochs, config.minimum_improvement),
+            (200, 0.01)
+        );
+        assert_eq!(
+            (config.out.as_path(), config.run_dir.as_path()),
+            (Path::new("style.safetensors"), Path::new("runs/style"))
+        );
         assert_eq!(config.learning_rate, 2e-3);
     }
 
     #[test]
     fn flags_override_the_file() {
-        let flags = TrainSettings { rank: Some(4), steps: Some(10), ..Default::default() };
-        let file = TrainSettings { rank: Some(16), epochs: Some(7), seed: Some(3), ..Default::default() };
+        let flags = TrainSettings {
+            rank: Some(4),
+            steps: Some(10),
+            ..Default::default()
+        };
+        let file = TrainSettings {
+            rank: Some(16),
+            epochs: Some(7),
+            seed: Some(3),
+            ..Default::default()
+        };
         let config = resolve(flags.or(file)).unwrap();
-        assert_eq!((config.rank, config.steps, config.epochs, config.seed), (4, 10, None, 3));
+        assert_eq!(
+            (config.rank, config.steps, config.epochs, config.seed),
+            (4, 10, None, 3)
+        );
     }
 
     #[test]
@@ -293,16 +416,33 @@ mod tests {
         let path = folder.path().join("run.toml");
         std::fs::write(&path, "rank = 4\nlerning_rate = 1e-3\n").unwrap();
         let error = TrainSettings::from_file(&path).unwrap_err().to_string();
-        assert!(error.contains("run.toml") && error.contains("lerning_rate") && error.contains("line 2"), "{error}");
+        assert!(
+            error.contains("run.toml")
+                && error.contains("lerning_rate")
+                && error.contains("line 2"),
+            "{error}"
+        );
     }
 
     #[test]
     fn ranges_are_checked() {
         for settings in [
-            TrainSettings { dropout: Some(1.0), ..Default::default() },
-            TrainSettings { rank: Some(0), ..Default::default() },
-            TrainSettings { learning_rate: Some(f64::NAN), ..Default::default() },
-            TrainSettings { include: Some(vec![]), ..Default::default() },
+            TrainSettings {
+                dropout: Some(1.0),
+                ..Default::default()
+            },
+            TrainSettings {
+                rank: Some(0),
+                ..Default::default()
+            },
+            TrainSettings {
+                learning_rate: Some(f64::NAN),
+                ..Default::default()
+            },
+            TrainSettings {
+                include: Some(vec![]),
+                ..Default::default()
+            },
         ] {
             assert!(resolve(settings).is_err());
         }
@@ -310,7 +450,11 @@ mod tests {
 
     #[test]
     fn resolved_configuration_survives_toml() {
-        let config = resolve(TrainSettings { epochs: Some(5), ..Default::default() }).unwrap();
+        let config = resolve(TrainSettings {
+            epochs: Some(5),
+            ..Default::default()
+        })
+        .unwrap();
         let text = toml::to_string(&config).unwrap();
         assert_eq!(toml::from_str::<TrainConfig>(&text).unwrap(), config);
     }

@@ -26,7 +26,13 @@ pub struct Verdict {
 impl EarlyStopping {
     /// Stops after `patience_epochs` without an improvement of the share `minimum_improvement` (0.01: one per cent).
     pub fn new(patience_epochs: usize, minimum_improvement: f64) -> Self {
-        Self { patience_epochs, minimum_improvement, best: None, reference: None, reference_epoch: 0 }
+        Self {
+            patience_epochs,
+            minimum_improvement,
+            best: None,
+            reference: None,
+            reference_epoch: 0,
+        }
     }
 
     /// Takes the validation loss measured after `epoch`.
@@ -35,12 +41,17 @@ impl EarlyStopping {
         if is_best {
             self.best = Some(loss);
         }
-        let counts = self.reference.is_none_or(|reference| loss <= reference * (1.0 - self.minimum_improvement));
+        let counts = self
+            .reference
+            .is_none_or(|reference| loss <= reference * (1.0 - self.minimum_improvement));
         if loss.is_finite() && counts {
             self.reference = Some(loss);
             self.reference_epoch = epoch;
         }
-        Verdict { is_best, stop: epoch.saturating_sub(self.reference_epoch) >= self.patience_epochs }
+        Verdict {
+            is_best,
+            stop: epoch.saturating_sub(self.reference_epoch) >= self.patience_epochs,
+        }
     }
 }
 
@@ -51,10 +62,34 @@ mod tests {
     #[test]
     fn small_gains_are_kept_but_do_not_buy_time() {
         let mut stopping = EarlyStopping::new(3, 0.01);
-        assert_eq!(stopping.observe(1, 1.0), Verdict { is_best: true, stop: false });
-        assert_eq!(stopping.observe(2, 0.999), Verdict { is_best: true, stop: false });
-        assert_eq!(stopping.observe(3, 1.2), Verdict { is_best: false, stop: false });
-        assert_eq!(stopping.observe(4, 0.998), Verdict { is_best: true, stop: true });
+        assert_eq!(
+            stopping.observe(1, 1.0),
+            Verdict {
+                is_best: true,
+                stop: false
+            }
+        );
+        assert_eq!(
+            stopping.observe(2, 0.999),
+            Verdict {
+                is_best: true,
+                stop: false
+            }
+        );
+        assert_eq!(
+            stopping.observe(3, 1.2),
+            Verdict {
+                is_best: false,
+                stop: false
+            }
+        );
+        assert_eq!(
+            stopping.observe(4, 0.998),
+            Verdict {
+                is_best: true,
+                stop: true
+            }
+        );
     }
 
     #[test]

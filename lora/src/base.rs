@@ -1,0 +1,203 @@
+//! A base model: autoencoder, diffusion transformer, and the tags it is asked with. The embedded one is part of the program.
+//!
+//! A base is one safetensors file: tensors `autoencoder.*`, `transformer.*` and `tag_vectors` `[tags, condition width]`, f16 or f32, and
+//! in its header `lorelei_base`, the description as JSON (see `recipes/export.py`).
+
+mod pulse;
+mod tags;
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use dit::DiffusionTransformer;
+use nn::Weights;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use vae::{Autoencoder, Posterior, SpectralAutoencoder, Tiling};
+
+use crate::adapter::BaseIdentity;
+use crate::error::LoraError;
+use crate::tensor_file;
+
+pub use pulse::{PULSES_PER_BEAT, PulseGrid};
+pub use tags::{Prompt, TagVocabulary};
+
+/// The base that ships inside the program.
+const EMBEDDED: &[u8] = include_bytes!("../base/lorelei-base-1.safetensors");
+const EMBEDDED_NAME: &str = "embedded";
+const DESCRIPTION: &str = "lorelei_base";
+const FORMAT: u32 = 1;
+
+/// The position in a piece that clips are made for: 0 is a beginning, where many pieces are still thin; a third in, all play.
+pub const CLIP_POSITION: f64 = 1.0 / 3.0;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    format: u32,
+    name: String,
+    version: u32,
+    autoencoder: vae::SpectralConfig,
+    transformer: dit::Config,
+    tags: Vec<String>,
+    pulses_per_beat: usize,
+}
+
+/// A loaded base model.
+pub struct BaseModel {
+    identity: BaseIdentity,
+    autoencoder: Box<dyn Autoencoder>,
+    /// The transformer that adapters attach to.
+    pub transformer: DiffusionTransformer,
+    tags: TagVocabulary,
+    tag_vectors: Vec<Vec<f32>>,
+    transformer_config: dit::Config,
+    parameter_count: usize,
+}
+
+impl BaseModel {
+    /// The base that ships inside the program.
+    pub fn embedded(device: &Device) -> Result<Self, LoraError> {
+        Self::from_bytes(EMBEDDED, Path::new("the embedded base"), device)
+    }
+
+    /// `embedded`, or the path of a base file.
+    pub fn open(model: &str, device: &Device) -> Result<Self, LoraError> {
+        if model == EMBEDDED_NAME {
+            return Self::embedded(device);
+        }
+        let path = Path::new(model);
+        let bytes = std::fs::read(path).map_err(|source| {
+            let problem = format!(
+                "{source}; --model takes \"embedded\" or the path of a base file (.safetensors)"
+            );
+            LoraError::BadFile {
+                path: path.to_owned(),
+                problem,
+            }
+        })?;
+        Self::from_bytes(&bytes, path, device)
+    }
+
+    fn from_bytes(bytes: &[u8], path: &Path, device: &Device) -> Result<Self, LoraError> {
+        let description = describe(bytes).map_err(|problem| LoraError::BadFile {
+            path: path.to_owned(),
+            problem,
+        })?;
+        let weights = Weights::from_bytes(bytes, &path.display().to_string(), device)?;
+        let parameter_count = weights.parameter_count();
+        let root = weights.root();
+        let autoencoder =
+            SpectralAutoencoder::load(&description.autoencoder, &root.pp("autoencoder"))?;
+        let transformer =
+            DiffusionTransformer::load(&description.transformer, &root.pp("transformer"))?;
+        let shape = [description.tags.len(), description.transformer.cond_dim];
+        let tag_vectors = root.get("tag_vectors", &shape)?.to_vec2::<f32>()?;
+        weights.finish()?;
+        Ok(Self {
+            identity: BaseIdentity {
+                name: description.name,
+                version: description.version,
+                sha256: sha256(bytes),
+            },
+            autoencoder: Box::new(autoencoder),
+            transformer,
+            tags: TagVocabulary::new(description.tags),
+            tag_vectors,
+            transformer_config: description.transformer,
+            parameter_count,
+        })
+    }
+
+    /// Name, version and hash: what adapters record.
+    pub fn identity(&self) -> &BaseIdentity {
+        &self.identity
+    }
+
+    /// The prompt vocabulary.
+    pub fn tags(&self) -> &TagVocabulary {
+        &self.tags
+    }
+
+    /// Sizes of the transformer.
+    pub fn transformer_config(&self) -> &dit::Config {
+        &self.transformer_config
+    }
+
+    /// Numbers in the whole base.
+    pub fn parameter_count(&self) -> usize {
+        self.parameter_count
+    }
+
+    /// Samples a second.
+    pub fn sample_rate_hz(&self) -> u32 {
+        self.autoencoder.sample_rate_hz()
+    }
+
+    /// Samples in a latent frame.
+    pub fn hop(&self) -> usize {
+        self.autoencoder.hop()
+    }
+
+    /// Channels of a latent frame.
+    pub fn latent_channels(&self) -> usize {
+        self.autoencoder.latent_channels()
+    }
+
+    /// Seconds in a latent frame.
+    pub fn frame_secs(&self) -> f64 {
+        self.hop() as f64 / f64::from(self.sample_rate_hz())
+    }
+
+    /// What identifies the autoencoder in the latent cache.
+    pub fn autoencoder_id(&self) -> &str {
+        self.autoencoder.id()
+    }
+
+    /// Audio `[1, 2, samples]` to latents `[1, channels, frames]`.
+    pub fn encode(&self, audio: &Tensor) -> Result<Posterior, LoraError> {
+        Ok(self.autoencoder.encode_tiled(audio, Tiling::EXACT)?)
+    }
+
+    /// Latents `[1, channels, frames]` to audio `[1, 2, samples]`.
+    pub fn decode(&self, latents: &Tensor) -> Result<Tensor, LoraError> {
+        Ok(self.autoencoder.decode(latents)?)
+    }
+
+    /// Sum of the vectors of these rows of the tag table, `[condition width]`.
+    pub fn tag_sum(&self, rows: &[usize]) -> Vec<f32> {
+        let mut sum = vec![0.0f32; self.transformer_config.cond_dim];
+        for vector in rows.iter().filter_map(|row| self.tag_vectors.get(*row)) {
+            for (total, value) in sum.iter_mut().zip(vector) {
+                *total += value;
+            }
+        }
+        sum
+    }
+}
+
+fn describe(bytes: &[u8]) -> Result<Description, String> {
+    let text = tensor_file::description(bytes, DESCRIPTION)?;
+    let description: Description = serde_json::from_str(&text)
+        .map_err(|error| format!("the base description in the header cannot be read: {error}"))?;
+    if description.format != FORMAT {
+        return Err(format!(
+            "base format {} is not known ({FORMAT} is); update Lorelei",
+            description.format
+        ));
+    }
+    if description.pulses_per_beat != PULSES_PER_BEAT {
+        return Err(format!(
+            "{} pulses a beat are not known ({PULSES_PER_BEAT} are)",
+            description.pulses_per_beat
+        ));
+    }
+    Ok(description)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,188 @@
+//! `lora-train`: a folder of pieces becomes a style adapter.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+use clap::Parser;
+use lora::LoraError;
+use lora::base::BaseModel;
+use lora::progress::Progress;
+use lora::terminal::{
+    Terminal, catch_interrupts, exit_with, log_to_stderr, print_lines, spoken_duration,
+};
+use lora::train::{
+    BaseDefaults, Plan, TrainConfig, TrainSettings, Trainer, TrainingSet, plan, saved_config,
+};
+
+/// Train a style adapter on the pieces that cut-music made.
+///
+/// Writes the adapter that was best on the held-out songs, and a run folder with the configuration, one line of figures an epoch,
+/// the loss curves and a checkpoint. Ctrl-C saves; --resume goes on. Exit codes: 0 done, 1 error, 2 wrong usage, 130 stopped.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Folder with pieces and manifest.jsonl, made by cut-music.
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["resume", "list_tags"])]
+    data: Option<PathBuf>,
+    /// TOML file with any of the settings below; flags override it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Go on with the run in the run folder.
+    #[arg(long, conflicts_with = "force")]
+    resume: bool,
+    /// Replace an earlier adapter and run of the same name.
+    #[arg(long)]
+    force: bool,
+    /// Print layers, counts and memory, and stop.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the tags the base knows, and stop.
+    #[arg(long)]
+    list_tags: bool,
+    #[command(flatten)]
+    settings: TrainSettings,
+}
+
+fn main() -> ExitCode {
+    nn::process::prepare();
+    log_to_stderr();
+    // The backward pass walks the graph by recursion, which a main thread's stack may not hold for deep models.
+    const STACK_BYTES: usize = 256 << 20;
+    let arguments = Arguments::parse();
+    let worker = std::thread::Builder::new()
+        .stack_size(STACK_BYTES)
+        .spawn(move || exit_with(run(arguments)));
+    match worker.map(std::thread::JoinHandle::join) {
+        Ok(Ok(code)) => code,
+        Ok(Err(_)) | Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    let mut base = BaseModel::open(
+        arguments.settings.model.as_deref().unwrap_or("embedded"),
+        &Device::Cpu,
+    )?;
+    if arguments.list_tags {
+        print_lines(base.tags().names());
+        return Ok(());
+    }
+    let (resume, force, dry_run) = (arguments.resume, arguments.force, arguments.dry_run);
+    let config = resolve(arguments)?;
+    let plan = plan(&mut base, &config);
+    eprint!("{}", describe_plan(&plan, &base, &config)?);
+    if dry_run {
+        return Ok(());
+    }
+    catch_interrupts().context("Ctrl-C cannot be caught")?;
+    let mut progress = Terminal::default();
+    let set = TrainingSet::open(&config.data, &base, &mut progress)?;
+    describe_set(&set, &mut progress);
+    let config_text = toml::to_string(&config)?;
+    let trainer = if resume {
+        Trainer::resume(config, base, set)?
+    } else {
+        Trainer::start(config, base, set, force)?
+    };
+    eprintln!("\nconfiguration:\n{config_text}");
+    eprintln!(
+        "{} steps, about {}",
+        trainer.total_steps(),
+        spoken_duration(trainer.estimate_secs()?)
+    );
+    let run_dir = trainer.run_dir().to_owned();
+    let outcome = match trainer.run(&mut progress) {
+        Err(LoraError::Stopped) => {
+            eprintln!(
+                "stopped; the run is saved in {}, --resume goes on",
+                run_dir.display()
+            );
+            return Err(LoraError::Stopped.into());
+        }
+        other => other?,
+    };
+    if outcome.stopped_early {
+        eprintln!(
+            "stopped early after {} steps: the held-out songs gained no more",
+            outcome.steps
+        );
+    }
+    if let Some(loss) = outcome.best_validation_loss {
+        eprintln!(
+            "best loss on the held-out songs {loss:.4} (before training {})",
+            initial(outcome.first_validation_loss)
+        );
+    }
+    eprintln!("curves: {}", outcome.curves.display());
+    eprintln!("listen: lora-infer --lora {}", outcome.adapter.display());
+    print_lines([outcome.adapter.display()]);
+    Ok(())
+}
+
+fn initial(loss: Option<f64>) -> String {
+    loss.map_or_else(|| "not measured".to_owned(), |loss| format!("{loss:.4}"))
+}
+
+fn resolve(arguments: Arguments) -> Result<TrainConfig> {
+    let mut settings = arguments.settings;
+    if let Some(path) = &arguments.config {
+        settings = settings.or(TrainSettings::from_file(path)?);
+    }
+    let mut data = arguments.data;
+    if arguments.resume {
+        let saved = saved_config(&settings)?;
+        data = data.or_else(|| Some(saved.data.clone()));
+        settings = settings.or(saved.into());
+    }
+    let defaults = BaseDefaults::EMBEDDED;
+    Ok(settings.resolve(data.unwrap_or_default(), defaults)?)
+}
+
+fn describe_plan(plan: &Plan, base: &BaseModel, config: &TrainConfig) -> Result<String> {
+    use std::fmt::Write;
+    let mut text = String::new();
+    writeln!(text, "base: {}", base.identity())?;
+    writeln!(text, "layers to adapt ({}):", plan.layers.len())?;
+    for layer in &plan.layers {
+        writeln!(
+            text,
+            "  {} [{} -> {}]",
+            layer.name, layer.inputs, layer.outputs
+        )?;
+    }
+    let share = 100.0 * plan.trainable as f64 / plan.total as f64;
+    writeln!(
+        text,
+        "trainable: {} of {} parameters ({share:.4} %), and {} of the trigger vector",
+        plan.trainable, plan.total, plan.trigger
+    )?;
+    writeln!(
+        text,
+        "memory: about {} MB at batch {}",
+        plan.memory_bytes >> 20,
+        config.batch_size
+    )?;
+    Ok(text)
+}
+
+fn describe_set(set: &TrainingSet, progress: &mut Terminal) {
+    progress.note(&format!(
+        "{} pieces to train on, {} held out",
+        set.training.len(),
+        set.validation.len()
+    ));
+    if set.validation.is_empty() {
+        progress.note("no song is held out: early stopping is off and the last weights are kept; cut two songs or more");
+    }
+    for skipped in &set.skipped {
+        progress.note(&format!("left out: {skipped}"));
+    }
+    if !set.unknown_tags.is_empty() {
+        progress.note(&format!(
+            "tags the base does not know, left out: {}",
+            set.unknown_tags.join(", ")
+        ));
+    }
+}

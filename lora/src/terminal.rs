@@ -1,0 +1,126 @@
+//! What both binaries share: progress bars on a terminal, Ctrl-C, log lines on standard error.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::progress::Progress;
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Exit status when the user stopped the program, as shells expect after SIGINT.
+pub const STOPPED_EXIT_CODE: u8 = 130;
+
+/// Draws a bar on standard error if that is a terminal; otherwise only notes are printed.
+#[derive(Debug, Default)]
+pub struct Terminal {
+    bar: Option<ProgressBar>,
+}
+
+impl Progress for Terminal {
+    fn begin(&mut self, phase: &str, total: usize) {
+        let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+        let template = "{prefix:>10} [{bar:32}] {pos}/{len} {eta} left  {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(phase.to_owned());
+        self.bar = Some(bar);
+    }
+
+    fn advance(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        }
+    }
+
+    fn describe(&mut self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.to_owned());
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn stop_requested(&self) -> bool {
+        STOP.load(Ordering::Relaxed)
+    }
+}
+
+/// The first Ctrl-C (or SIGTERM) asks for a stop at the next safe point, the second ends the process at once.
+pub fn catch_interrupts() -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(STOPPED_EXIT_CODE));
+        }
+        eprintln!("stopping at the next safe point; once more to stop at once");
+    })
+}
+
+/// Log lines of the libraries go to standard error; `RUST_LOG` chooses which.
+pub fn log_to_stderr() {
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+}
+
+/// Results are data: one line each on standard output.
+#[expect(
+    clippy::print_stdout,
+    reason = "results are data and go to standard output"
+)]
+pub fn print_lines<T: std::fmt::Display>(lines: impl IntoIterator<Item = T>) {
+    for line in lines {
+        println!("{line}");
+    }
+}
+
+/// Seconds as people say them.
+pub fn spoken_duration(seconds: f64) -> String {
+    let whole = seconds.round().max(0.0) as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// Runs a binary's main function: a requested stop is exit code 130, an error is told with its causes and exit code 1.
+pub fn exit_with(result: anyhow::Result<()>) -> std::process::ExitCode {
+    let Err(error) = result else {
+        return std::process::ExitCode::SUCCESS;
+    };
+    if matches!(error.downcast_ref(), Some(crate::LoraError::Stopped)) {
+        return STOPPED_EXIT_CODE.into();
+    }
+    eprintln!("error: {error:#}");
+    std::process::ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spoken_duration;
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(spoken_duration(59.6), "1 min 0 s");
+        assert_eq!(spoken_duration(7.2), "7 s");
+        assert_eq!(spoken_duration(3_725.0), "1 h 2 min");
+    }
+}

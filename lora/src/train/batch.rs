@@ -1,0 +1,258 @@
+//! What one training step sees: crops of latents, noise, times and styles, each drawn from counter-based streams so that step N is
+//! the same whether or not the run was interrupted before it.
+
+use candle_core::{Device, Tensor};
+use nn::Stream;
+
+use super::data::LatentPiece;
+use crate::error::LoraError;
+
+/// Crops stacked for one forward pass.
+#[derive(Debug)]
+pub struct Batch {
+    /// Clean latents `[batch, frames, channels]`.
+    pub data: Tensor,
+    /// How many frames of each item are of its piece; the rest fills up.
+    pub valid_frames: Vec<usize>,
+    /// Noise of the same shape as the data.
+    pub noise: Tensor,
+    /// Flow time `[batch]`: 0 is noise, 1 is data.
+    pub time: Tensor,
+    /// Tag rows of each item, and whether its style is given at all.
+    pub styles: Vec<ItemStyle>,
+}
+
+/// How one item is conditioned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemStyle {
+    /// Rows of the tag table.
+    pub tags: Vec<usize>,
+    /// Trained without style, so that guidance has something to push away from.
+    pub dropped: bool,
+}
+
+/// Shape of a batch and the shares of what is dropped.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchShape {
+    /// Items.
+    pub batch_size: usize,
+    /// Latent frames of a crop.
+    pub frames: usize,
+    /// Share of items without style.
+    pub style_drop: f64,
+}
+
+/// Steps in one pass over `pieces` pieces.
+pub fn steps_per_epoch(pieces: usize, batch_size: usize) -> usize {
+    pieces.div_ceil(batch_size).max(1)
+}
+
+/// Draws training step `step` (counted from 0).
+pub fn training_batch(
+    pieces: &[LatentPiece],
+    shape: BatchShape,
+    step: usize,
+    random: &Stream,
+    device: &Device,
+) -> Result<Batch, LoraError> {
+    let per_epoch = steps_per_epoch(pieces.len(), shape.batch_size);
+    let (epoch, step_in_epoch) = (step / per_epoch, step % per_epoch);
+    let mut order: Vec<usize> = (0..pieces.len()).collect();
+    random.named("order").at(epoch as u64).shuffle(&mut order);
+    let mut crops = Vec::with_capacity(shape.batch_size);
+    let mut styles = Vec::with_capacity(shape.batch_size);
+    for item in 0..shape.batch_size {
+        let piece = &pieces[order[(step_in_epoch * shape.batch_size + item) % order.len()]];
+        let draw = random
+            .named("item")
+            .at((step * shape.batch_size + item) as u64);
+        let freedom = piece.frames().saturating_sub(shape.frames);
+        crops.push(piece.crop(draw.named("crop").below(freedom + 1), shape.frames));
+        let dropped = f64::from(draw.named("style").uniform_vec(1)[0]) < shape.style_drop;
+        styles.push(ItemStyle {
+            tags: piece.tags.clone(),
+            dropped,
+        });
+    }
+    let time: Vec<f32> = random
+        .named("time")
+        .at(step as u64)
+        .normal_vec(shape.batch_size)
+        .into_iter()
+        .map(sigmoid)
+        .collect();
+    stack(
+        &crops,
+        styles,
+        time,
+        &random.named("noise").at(step as u64),
+        device,
+    )
+}
+
+/// The batches that measure the held-out songs: the same pieces, crops, times and noise at every call. At most `most_pieces` pieces,
+/// spread over the songs, each at several times.
+pub fn validation_batches(
+    pieces: &[LatentPiece],
+    shape: BatchShape,
+    most_pieces: usize,
+    random: &Stream,
+    device: &Device,
+) -> Result<Vec<Batch>, LoraError> {
+    // Quantiles of the training distribution sigmoid(N(0, 1)) at 1/8, 3/8, 5/8 and 7/8.
+    const TIMES: [f32; 4] = [0.240, 0.421, 0.579, 0.760];
+    let chosen = spread(pieces.len(), most_pieces);
+    let items: Vec<(usize, f32)> = chosen
+        .iter()
+        .flat_map(|piece| TIMES.map(|time| (*piece, time)))
+        .collect();
+    let mut batches = Vec::new();
+    for (index, group) in items.chunks(shape.batch_size).enumerate() {
+        let crops: Vec<_> = group
+            .iter()
+            .map(|(piece, _)| middle_crop(&pieces[*piece], shape.frames))
+            .collect();
+        let styles = group
+            .iter()
+            .map(|(piece, _)| ItemStyle {
+                tags: pieces[*piece].tags.clone(),
+                dropped: false,
+            })
+            .collect();
+        let times = group.iter().map(|(_, time)| *time).collect();
+        batches.push(stack(
+            &crops,
+            styles,
+            times,
+            &random.named("validation").at(index as u64),
+            device,
+        )?);
+    }
+    Ok(batches)
+}
+
+/// At most `most` indices below `count`, evenly spread.
+fn spread(count: usize, most: usize) -> Vec<usize> {
+    let taken = count.min(most);
+    (0..taken).map(|index| index * count / taken).collect()
+}
+
+fn middle_crop(piece: &LatentPiece, frames: usize) -> (Vec<f32>, usize) {
+    piece.crop(piece.frames().saturating_sub(frames) / 2, frames)
+}
+
+fn stack(
+    crops: &[(Vec<f32>, usize)],
+    styles: Vec<ItemStyle>,
+    time: Vec<f32>,
+    noise: &Stream,
+    device: &Device,
+) -> Result<Batch, LoraError> {
+    let batch = crops.len();
+    let frames = crops.iter().map(|(_, valid)| *valid).max().unwrap_or(0);
+    let channels = crops
+        .iter()
+        .map(|(values, valid)| values.len() / valid.max(&1))
+        .next()
+        .unwrap_or(0);
+    let mut data = Vec::with_capacity(batch * frames * channels);
+    for (values, valid) in crops {
+        data.extend_from_slice(values);
+        data.resize(data.len() + (frames - valid) * channels, 0.0);
+    }
+    Ok(Batch {
+        data: Tensor::from_vec(data, (batch, frames, channels), device)?,
+        valid_frames: crops.iter().map(|(_, valid)| *valid).collect(),
+        noise: noise.normal((batch, frames, channels), device)?,
+        time: Tensor::from_vec(time, batch, device)?,
+        styles,
+    })
+}
+
+fn sigmoid(value: f32) -> f32 {
+    1.0 / (1.0 + (-value).exp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(lengths: &[usize]) -> Vec<LatentPiece> {
+        let piece = |(index, frames): (usize, &usize)| {
+            let values = (0..frames * 2)
+                .map(|value| (index * 1000 + value) as f32)
+                .collect();
+            LatentPiece::new(values, 2, vec![index], format!("song-{index}"))
+        };
+        lengths.iter().enumerate().map(piece).collect()
+    }
+
+    const SHAPE: BatchShape = BatchShape {
+        batch_size: 3,
+        frames: 4,
+        style_drop: 0.5,
+    };
+
+    #[test]
+    fn a_step_is_the_same_whenever_it_is_drawn() {
+        let (pieces, random) = (pieces(&[10, 4, 7, 20]), Stream::new(3));
+        let draw = |step| training_batch(&pieces, SHAPE, step, &random, &Device::Cpu).unwrap();
+        let first = draw(5);
+        draw(2);
+        let again = draw(5);
+        let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(flat(&first.data), flat(&again.data));
+        assert_eq!(flat(&first.noise), flat(&again.noise));
+        assert_eq!(first.styles, again.styles);
+        assert_ne!(flat(&first.noise), flat(&draw(6).noise));
+    }
+
+    #[test]
+    fn an_epoch_visits_every_piece() {
+        let (pieces, random) = (pieces(&[10, 4, 7, 20, 5, 6]), Stream::new(1));
+        let mut seen: Vec<usize> = (0..steps_per_epoch(6, 3))
+            .flat_map(|step| {
+                training_batch(&pieces, SHAPE, step, &random, &Device::Cpu)
+                    .unwrap()
+                    .styles
+            })
+            .map(|style| style.tags[0])
+            .collect();
+        seen.sort_unstable();
+        assert_eq!(seen, vec![0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn short_pieces_are_padded_and_masked() {
+        let pieces = pieces(&[2, 9, 9]);
+        let batch = training_batch(&pieces, SHAPE, 0, &Stream::new(1), &Device::Cpu).unwrap();
+        let short = batch
+            .styles
+            .iter()
+            .position(|style| style.tags == [0])
+            .unwrap();
+        assert_eq!(batch.data.dims(), [3, 4, 2]);
+        assert_eq!(batch.valid_frames[short], 2);
+        assert_eq!(batch.data.to_vec3::<f32>().unwrap()[short][2], [0.0, 0.0]);
+    }
+
+    #[test]
+    fn validation_is_spread_over_the_pieces_and_fixed() {
+        assert_eq!(spread(10, 4), [0, 2, 5, 7]);
+        assert_eq!(spread(2, 4), [0, 1]);
+        let pieces = pieces(&[10, 4, 7]);
+        let batches = validation_batches(&pieces, SHAPE, 2, &Stream::new(1), &Device::Cpu).unwrap();
+        assert_eq!(
+            batches
+                .iter()
+                .map(|batch| batch.styles.len())
+                .sum::<usize>(),
+            8
+        );
+        assert!(
+            batches
+                .iter()
+                .all(|batch| batch.styles.iter().all(|style| !style.dropped))
+        );
+    }
+}

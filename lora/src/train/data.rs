@@ -1,0 +1,238 @@
+//! The training set: a prepared folder's pieces as latents, encoded once and cached by content.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use dataset::{CachedLatents, LatentCache, Piece, Split};
+use sha2::{Digest, Sha256};
+
+use crate::base::BaseModel;
+use crate::error::LoraError;
+use crate::progress::Progress;
+
+/// The folder inside the prepared one where latents are kept.
+const CACHE_FOLDER: &str = ".latents";
+
+/// One piece as the transformer sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LatentPiece {
+    /// Frame after frame, `[frames, channels]`.
+    values: Vec<f32>,
+    channels: usize,
+    /// Rows of the tag table that describe the piece.
+    pub tags: Vec<usize>,
+    /// The song it was cut from.
+    pub song: String,
+}
+
+impl LatentPiece {
+    /// A piece of `values.len() / channels` frames.
+    pub fn new(values: Vec<f32>, channels: usize, tags: Vec<usize>, song: String) -> Self {
+        Self {
+            values,
+            channels,
+            tags,
+            song,
+        }
+    }
+
+    /// Latent frames.
+    pub fn frames(&self) -> usize {
+        self.values.len() / self.channels
+    }
+
+    /// At most `frames` frames from `start`, and how many they are.
+    pub fn crop(&self, start: usize, frames: usize) -> (Vec<f32>, usize) {
+        let end = (start + frames).min(self.frames());
+        (
+            self.values[start * self.channels..end * self.channels].to_vec(),
+            end - start,
+        )
+    }
+}
+
+/// Everything a run learns from and is measured on.
+#[derive(Debug)]
+pub struct TrainingSet {
+    /// Pieces to learn from.
+    pub training: Vec<LatentPiece>,
+    /// Pieces of songs held out.
+    pub validation: Vec<LatentPiece>,
+    /// SHA-256 over the content hashes of all pieces, in order.
+    pub data_hash: String,
+    /// Pieces left out, each with the reason.
+    pub skipped: Vec<String>,
+    /// Tags of the recordings that the base does not know.
+    pub unknown_tags: Vec<String>,
+}
+
+impl TrainingSet {
+    /// Reads the manifest of `folder` and encodes what is not cached yet.
+    pub fn open(
+        folder: &Path,
+        base: &BaseModel,
+        progress: &mut dyn Progress,
+    ) -> Result<Self, LoraError> {
+        let pieces = dataset::read_manifest(folder)?;
+        if pieces.is_empty() {
+            return Err(data_error(
+                folder,
+                "the manifest lists no pieces; cut recordings into it: cut-music INPUT FOLDER",
+            ));
+        }
+        let cache = LatentCache::open(&folder.join(CACHE_FOLDER))?;
+        let mut set = Self {
+            training: vec![],
+            validation: vec![],
+            data_hash: data_hash(&pieces),
+            skipped: vec![],
+            unknown_tags: vec![],
+        };
+        progress.begin("encoding", pieces.len());
+        for piece in &pieces {
+            if progress.stop_requested() {
+                return Err(LoraError::Stopped);
+            }
+            match latent_piece(folder, piece, base, &cache)? {
+                Ok((latent, unknown)) => {
+                    set.unknown_tags.extend(unknown);
+                    match piece.split {
+                        Split::Train => set.training.push(latent),
+                        Split::Validation => set.validation.push(latent),
+                    }
+                }
+                Err(reason) => set.skipped.push(format!("{}: {reason}", piece.path)),
+            }
+            progress.advance();
+        }
+        progress.end();
+        set.unknown_tags.sort();
+        set.unknown_tags.dedup();
+        if set.training.is_empty() {
+            let reason = set.skipped.first().map_or_else(
+                || "all pieces are held out for validation".to_owned(),
+                Clone::clone,
+            );
+            return Err(data_error(
+                folder,
+                &format!("nothing to train on ({reason})"),
+            ));
+        }
+        Ok(set)
+    }
+}
+
+fn data_error(folder: &Path, problem: &str) -> LoraError {
+    LoraError::Data {
+        path: folder.to_owned(),
+        problem: problem.to_owned(),
+    }
+}
+
+fn data_hash(pieces: &[Piece]) -> String {
+    let mut hasher = Sha256::new();
+    for piece in pieces {
+        hasher.update(piece.content_hash.as_bytes());
+        hasher.update([match piece.split {
+            Split::Train => b't',
+            Split::Validation => b'v',
+        }]);
+    }
+    hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+type Latent = (LatentPiece, Vec<String>);
+
+/// The outer error ends the run, the inner one is the reason to leave this piece out.
+fn latent_piece(
+    folder: &Path,
+    piece: &Piece,
+    base: &BaseModel,
+    cache: &LatentCache,
+) -> Result<Result<Latent, String>, LoraError> {
+    let path = folder.join(&piece.path);
+    let key = LatentCache::key(&piece.content_hash, base.autoencoder_id());
+    let cached = cache
+        .get(&key)
+        .filter(|cached| cached.channels == base.latent_channels() && cached.frames > 0);
+    let latents = match cached {
+        Some(latents) => latents,
+        None => match encode(&path, base)? {
+            Ok(latents) => {
+                cache.put(&key, &latents)?;
+                latents
+            }
+            Err(reason) => return Ok(Err(reason)),
+        },
+    };
+    let sidecar = dataset::read_tags(&path).map_err(LoraError::file(&path))?;
+    let words = piece.tags.iter().chain(&sidecar).map(String::as_str);
+    let (tags, unknown) = base.tags().known(words);
+    let values = frames_first(&latents.mean, latents.channels, latents.frames);
+    Ok(Ok((
+        LatentPiece::new(values, latents.channels, tags, piece.source_hash.clone()),
+        unknown,
+    )))
+}
+
+fn encode(path: &PathBuf, base: &BaseModel) -> Result<Result<CachedLatents, String>, LoraError> {
+    let sound = match audio::read_at(path, base.sample_rate_hz()) {
+        Ok(sound) => sound.to_stereo(),
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let samples = sound.frames();
+    if samples < base.hop() {
+        let least = base.hop() as f64 / f64::from(base.sample_rate_hz());
+        return Ok(Err(format!(
+            "{samples} samples are shorter than one latent frame ({least:.3} s); cut longer pieces"
+        )));
+    }
+    let planar: Vec<f32> = sound.channels.concat();
+    if planar.iter().any(|sample| !sample.is_finite()) {
+        return Ok(Err("holds samples that are no numbers".to_owned()));
+    }
+    let posterior = base.encode(&Tensor::from_vec(planar, (1, 2, samples), &Device::Cpu)?)?;
+    let (_, channels, frames) = posterior.mean.dims3()?;
+    let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+    Ok(Ok(CachedLatents {
+        mean: values(&posterior.mean)?,
+        std: values(&posterior.std)?,
+        channels,
+        frames,
+    }))
+}
+
+/// `[channels, frames]` to `[frames, channels]`.
+fn frames_first(values: &[f32], channels: usize, frames: usize) -> Vec<f32> {
+    (0..frames * channels)
+        .map(|index| values[(index % channels) * frames + index / channels])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout_changes_from_channels_to_frames_first() {
+        assert_eq!(
+            frames_first(&[1.0, 2.0, 3.0, 10.0, 20.0, 30.0], 2, 3),
+            [1.0, 10.0, 2.0, 20.0, 3.0, 30.0]
+        );
+    }
+
+    #[test]
+    fn crops_end_with_the_piece() {
+        let piece = LatentPiece::new(
+            (0..10).map(|value| value as f32).collect(),
+            2,
+            vec![],
+            String::new(),
+        );
+        assert_eq!(piece.crop(3, 4), (vec![6.0, 7.0, 8.0, 9.0], 2));
+    }
+}

@@ -1,0 +1,83 @@
+//! What a run would do, before it does it: layers, counts, memory.
+
+use nn::VisitLinears;
+
+use super::config::TrainConfig;
+use crate::adapter::Targets;
+use crate::base::BaseModel;
+
+/// One layer to adapt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedLayer {
+    /// Full name.
+    pub name: String,
+    /// Width of the input.
+    pub inputs: usize,
+    /// Width of the output.
+    pub outputs: usize,
+}
+
+/// A run on paper.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Layers that get factors.
+    pub layers: Vec<PlannedLayer>,
+    /// Numbers to train in the factors.
+    pub trainable: usize,
+    /// Numbers in the trigger vector, trained beside them.
+    pub trigger: usize,
+    /// Numbers in the base.
+    pub total: usize,
+    /// Expected peak memory in bytes.
+    pub memory_bytes: usize,
+}
+
+/// Lays out a run of `config` on `base`.
+pub fn plan(base: &mut BaseModel, config: &TrainConfig) -> Plan {
+    let layers = planned_layers(&mut base.transformer, &config.targets);
+    let trainable = layers
+        .iter()
+        .map(|layer| config.rank * (layer.inputs + layer.outputs))
+        .sum();
+    let trigger = base.transformer_config().cond_dim;
+    let frames = crop_frames(base, config.crop_secs);
+    Plan {
+        memory_bytes: memory_bytes(base, config, trainable + trigger, frames),
+        layers,
+        trainable,
+        trigger,
+        total: base.parameter_count(),
+    }
+}
+
+fn planned_layers(model: &mut dyn VisitLinears, targets: &Targets) -> Vec<PlannedLayer> {
+    let mut layers = Vec::new();
+    model.visit_linears(&mut |linear| {
+        if targets.matches(linear.name()) {
+            layers.push(PlannedLayer {
+                name: linear.name().to_owned(),
+                inputs: linear.in_features(),
+                outputs: linear.out_features(),
+            });
+        }
+    });
+    layers
+}
+
+/// Latent frames of a crop of this length.
+pub(super) fn crop_frames(base: &BaseModel, crop_secs: f64) -> usize {
+    ((crop_secs / base.frame_secs()).round() as usize).max(1)
+}
+
+/// Weights in f32, four copies of what is trained (value, gradient, two moments), and what a block keeps for its backward pass:
+/// about twelve vectors of the model's width and four of the feed-forward's for each frame, in values and in gradients.
+fn memory_bytes(base: &BaseModel, config: &TrainConfig, trainable: usize, frames: usize) -> usize {
+    const F32: usize = size_of::<f32>();
+    // The program itself with the base inside it, and the allocator's slack.
+    const PROGRAM: usize = 80 << 20;
+    let transformer = base.transformer_config();
+    let per_frame =
+        transformer.depth * (12 * transformer.dim + 4 * transformer.dim * transformer.ff_mult);
+    let activations = 2 * config.batch_size * frames * per_frame;
+    PROGRAM + F32 * (base.parameter_count() + 4 * trainable + activations)
+}

@@ -1,0 +1,148 @@
+//! One adapter in training: its variables on the model, the loss of a batch, a gradient step.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor, Var};
+use dit::flow;
+use dit::{Drops, Inputs};
+use nn::{Mode, Stream};
+
+use super::batch::Batch;
+use super::config::TrainConfig;
+use crate::adapter::{AdaptedLayers, Adapter, AdapterDescription, neutral_trigger};
+use crate::base::{BaseModel, CLIP_POSITION};
+use crate::error::LoraError;
+
+/// A base with fresh trainable factors on it.
+pub struct TrainableAdapter {
+    base: BaseModel,
+    layers: AdaptedLayers,
+    trigger: Var,
+    dropout: Stream,
+}
+
+impl TrainableAdapter {
+    /// Puts factors on the base's target layers. At this point the base's output is unchanged.
+    pub fn initialise(
+        mut base: BaseModel,
+        config: &TrainConfig,
+        device: &Device,
+    ) -> Result<Self, LoraError> {
+        let random = Stream::new(config.seed);
+        let layers = AdaptedLayers::initialise(
+            &mut base.transformer,
+            &config.targets,
+            config.rank,
+            config.alpha,
+            config.dropout,
+            &random.named("initial factors"),
+            device,
+        )?;
+        let trigger = neutral_trigger(base.transformer_config().cond_dim, device)?;
+        Ok(Self {
+            base,
+            layers,
+            trigger,
+            dropout: random.named("dropout"),
+        })
+    }
+
+    /// The base underneath.
+    pub fn base(&self) -> &BaseModel {
+        &self.base
+    }
+
+    /// Everything that is trained, by name.
+    pub fn variables(&self) -> Vec<(String, Var)> {
+        let mut variables = self.layers.variables();
+        variables.push(("trigger".to_owned(), self.trigger.clone()));
+        variables
+    }
+
+    /// Flow-matching loss of training step `step`, dropout at work.
+    pub fn training_loss(&self, batch: &Batch, step: usize) -> Result<Tensor, LoraError> {
+        self.loss(
+            batch,
+            &Mode::Training {
+                dropout: self.dropout.at(step as u64),
+            },
+        )
+    }
+
+    /// The same loss without dropout.
+    pub fn validation_loss(&self, batch: &Batch) -> Result<f64, LoraError> {
+        Ok(f64::from(
+            self.loss(batch, &Mode::Inference)?.to_scalar::<f32>()?,
+        ))
+    }
+
+    fn loss(&self, batch: &Batch, mode: &Mode) -> Result<Tensor, LoraError> {
+        let (items, frames, channels) = batch.data.dims3()?;
+        let device = batch.data.device();
+        let noised = flow::interpolate(&batch.noise, &batch.data, &batch.time)?;
+        let inputs = Inputs {
+            x: &noised,
+            audio_condition: &Tensor::zeros((items, frames, channels), DType::F32, device)?,
+            // No beat grid is known of recordings: token 0 in every frame.
+            text: &Tensor::zeros((items, frames), DType::U32, device)?,
+            style: &self.style(batch)?,
+            time: &batch.time,
+            start_time: &Tensor::full(CLIP_POSITION as f32, items, device)?,
+            duration: None,
+            drops: Drops::default(),
+        };
+        let predicted = self.base.transformer.forward(&inputs, mode)?;
+        let target = flow::velocity(&batch.noise, &batch.data)?;
+        Ok(flow::masked_loss(
+            &predicted,
+            &target,
+            Some(&batch.valid_frames),
+        )?)
+    }
+
+    /// Mean of the trigger and the tags' vectors for each item, `[batch, condition width]`; zeros where the style is dropped.
+    fn style(&self, batch: &Batch) -> Result<Tensor, LoraError> {
+        let width = self.trigger.elem_count();
+        let items = batch.styles.len();
+        let (mut share, mut rest) = (Vec::with_capacity(items), Vec::with_capacity(items * width));
+        for item in &batch.styles {
+            let weight = if item.dropped {
+                0.0
+            } else {
+                1.0 / (1 + item.tags.len()) as f32
+            };
+            share.push(weight);
+            rest.extend(
+                self.base
+                    .tag_sum(&item.tags)
+                    .into_iter()
+                    .map(|value| value * weight),
+            );
+        }
+        let device = batch.data.device();
+        let share = Tensor::from_vec(share, (items, 1), device)?;
+        let rest = Tensor::from_vec(rest, (items, width), device)?;
+        Ok((share.matmul(&self.trigger.reshape((1, width))?)? + rest)?)
+    }
+
+    /// The adapter as it is now.
+    pub fn adapter(&self, description: AdapterDescription) -> Result<Adapter, LoraError> {
+        let trigger = self.trigger.as_tensor().copy()?.detach();
+        Ok(Adapter {
+            description,
+            layers: self.layers.factors()?,
+            trigger: Some(trigger),
+        })
+    }
+
+    /// Sets every variable from a checkpoint.
+    pub fn restore(&self, values: &BTreeMap<String, Tensor>) -> Result<(), LoraError> {
+        for (name, variable) in self.variables() {
+            let value = values
+                .get(&name)
+                .ok_or_else(|| candle_core::Error::Msg(format!("checkpoint without {name}")))?;
+            variable.set(value)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,428 @@
+//! The loop: steps, epochs, validation, checkpoints, the best weights kept.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use nn::Stream;
+use nn::optimizer::{AdamW, AdamWOptions, clip_factor};
+use nn::schedule::WarmupCosine;
+
+use super::batch::{Batch, BatchShape, steps_per_epoch, training_batch, validation_batches};
+use super::checkpoint::{self, Checkpoint, RunState};
+use super::config::{CONFIG_FILE, TrainConfig};
+use super::curves;
+use super::data::TrainingSet;
+use super::early_stopping::EarlyStopping;
+use super::metrics::{self, EpochMetrics};
+use super::plan::crop_frames;
+use super::step::TrainableAdapter;
+use crate::adapter::AdapterDescription;
+use crate::base::BaseModel;
+use crate::error::LoraError;
+use crate::progress::Progress;
+
+/// Held-out pieces that are measured; more cost time and change little.
+const MOST_VALIDATION_PIECES: usize = 8;
+/// Held-out songs are measured at the end of an epoch, but not again before this many steps.
+const LEAST_STEPS_BETWEEN_VALIDATIONS: usize = 10;
+const BEST_FILE: &str = "best.safetensors";
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The adapter, best by validation.
+    pub adapter: PathBuf,
+    /// Steps done.
+    pub steps: usize,
+    /// Lowest loss on the held-out songs, if there are any.
+    pub best_validation_loss: Option<f64>,
+    /// That loss before the first step.
+    pub first_validation_loss: Option<f64>,
+    /// Early stopping ended it.
+    pub stopped_early: bool,
+    /// Picture of the loss curves.
+    pub curves: PathBuf,
+}
+
+/// A run: what it trains, on what, and how far it is.
+pub struct Trainer {
+    config: TrainConfig,
+    adapter: TrainableAdapter,
+    set: TrainingSet,
+    validation: Vec<Batch>,
+    shape: BatchShape,
+    optimizer: AdamW,
+    schedule: WarmupCosine,
+    random: Stream,
+    device: Device,
+    total_steps: usize,
+    state: RunState,
+}
+
+impl Trainer {
+    /// A fresh run. Refuses to touch an earlier run's folder or adapter unless `force` is set.
+    pub fn start(
+        config: TrainConfig,
+        base: BaseModel,
+        set: TrainingSet,
+        force: bool,
+    ) -> Result<Self, LoraError> {
+        if !force {
+            for path in [&config.out, &checkpoint::path(&config.run_dir)] {
+                if path.exists() {
+                    return Err(LoraError::Exists { path: path.clone() });
+                }
+            }
+        }
+        std::fs::create_dir_all(&config.run_dir).map_err(LoraError::file(&config.run_dir))?;
+        for name in [metrics::METRICS_FILE, BEST_FILE, curves::CURVES_FILE] {
+            remove_if_there(&config.run_dir.join(name))?;
+        }
+        let trainer = Self::prepare(config, base, set)?;
+        let path = trainer.config.run_dir.join(CONFIG_FILE);
+        dataset::write_aside(&path, trainer.state.config_toml.as_bytes())
+            .map_err(LoraError::file(&path))?;
+        Ok(trainer)
+    }
+
+    /// Goes on with the run in the configuration's run folder. A changed configuration, data set or base is refused with what differs.
+    pub fn resume(
+        config: TrainConfig,
+        base: BaseModel,
+        set: TrainingSet,
+    ) -> Result<Self, LoraError> {
+        let run_dir = config.run_dir.clone();
+        let mut trainer = Self::prepare(config, base, set)?;
+        let saved = Checkpoint::load(&run_dir, &trainer.device)?;
+        trainer.check_unchanged(&saved.state)?;
+        trainer.adapter.restore(&saved.tensors)?;
+        let moments: HashMap<String, Tensor> = saved.tensors.clone().into_iter().collect();
+        trainer.optimizer.restore(&moments)?;
+        metrics::rewind(&run_dir, saved.state.step)?;
+        trainer.state = saved.state;
+        Ok(trainer)
+    }
+
+    fn prepare(config: TrainConfig, base: BaseModel, set: TrainingSet) -> Result<Self, LoraError> {
+        let device = Device::Cpu;
+        let random = Stream::new(config.seed);
+        let shape = BatchShape {
+            batch_size: config.batch_size,
+            frames: crop_frames(&base, config.crop_secs),
+            style_drop: config.style_drop,
+        };
+        let validation = validation_batches(
+            &set.validation,
+            shape,
+            MOST_VALIDATION_PIECES,
+            &random,
+            &device,
+        )?;
+        let per_epoch = steps_per_epoch(set.training.len(), config.batch_size);
+        let total_steps = config
+            .epochs
+            .map_or(config.steps, |epochs| epochs * per_epoch);
+        let config_toml = toml::to_string(&config).map_err(|error| LoraError::BadFile {
+            path: config.run_dir.join(CONFIG_FILE),
+            problem: error.to_string(),
+        })?;
+        let state = RunState {
+            step: 0,
+            early_stopping: EarlyStopping::new(config.patience_epochs, config.minimum_improvement),
+            epoch_sums: (0.0, 0.0, 0),
+            elapsed_secs: 0.0,
+            config_toml,
+            first_validation_loss: None,
+            data_hash: set.data_hash.clone(),
+            base_sha256: base.identity().sha256.clone(),
+            finished: false,
+        };
+        let adapter = TrainableAdapter::initialise(base, &config, &device)?;
+        let optimizer = AdamW::new(
+            adapter.variables(),
+            AdamWOptions {
+                weight_decay: config.weight_decay,
+                ..AdamWOptions::default()
+            },
+        )?;
+        let schedule = WarmupCosine {
+            peak: config.learning_rate,
+            warmup_steps: config.warm_up_steps.min(total_steps / 2),
+            total_steps,
+            floor_ratio: config.final_rate_ratio,
+        };
+        Ok(Self {
+            adapter,
+            set,
+            validation,
+            shape,
+            optimizer,
+            schedule,
+            random,
+            device,
+            total_steps,
+            state,
+            config,
+        })
+    }
+
+    fn check_unchanged(&self, saved: &RunState) -> Result<(), LoraError> {
+        let mut differences = Vec::new();
+        if saved.config_toml != self.state.config_toml {
+            let changed = self
+                .state
+                .config_toml
+                .lines()
+                .filter(|line| !saved.config_toml.lines().any(|other| other == *line));
+            differences.push(format!(
+                "the configuration ({})",
+                changed.collect::<Vec<_>>().join("; ")
+            ));
+        }
+        if saved.data_hash != self.state.data_hash {
+            differences.push("the training pieces".to_owned());
+        }
+        if saved.base_sha256 != self.state.base_sha256 {
+            differences.push("the base".to_owned());
+        }
+        if saved.finished {
+            differences.push("nothing is left to do: the run is finished".to_owned());
+        }
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let problem = format!(
+            "cannot resume, changed since: {}; start afresh with another --run-dir or --force",
+            differences.join(", ")
+        );
+        Err(LoraError::BadFile {
+            path: checkpoint::path(&self.config.run_dir),
+            problem,
+        })
+    }
+
+    /// Where the run keeps its files.
+    pub fn run_dir(&self) -> &Path {
+        &self.config.run_dir
+    }
+
+    /// Steps of the whole run.
+    pub fn total_steps(&self) -> usize {
+        self.total_steps
+    }
+
+    /// Seconds the rest of the run will take, judged by one step that is computed and thrown away.
+    pub fn estimate_secs(&self) -> Result<f64, LoraError> {
+        let batch = training_batch(
+            &self.set.training,
+            self.shape,
+            self.state.step,
+            &self.random,
+            &self.device,
+        )?;
+        let mut last = 0.0;
+        // The first computation also pays for memory pages and thread start.
+        for _ in 0..2 {
+            let started = Instant::now();
+            self.adapter
+                .training_loss(&batch, self.state.step)?
+                .backward()?;
+            last = started.elapsed().as_secs_f64();
+        }
+        let remaining = self.total_steps - self.state.step;
+        let per_epoch = steps_per_epoch(self.set.training.len(), self.shape.batch_size);
+        let validations = remaining / per_epoch.max(LEAST_STEPS_BETWEEN_VALIDATIONS);
+        // A forward pass without gradients takes about a third of a training step.
+        Ok(last * (remaining as f64 + validations as f64 * self.validation.len() as f64 / 3.0))
+    }
+
+    /// Trains to the end, to early stopping, or to a requested stop, which saves a checkpoint and returns [`LoraError::Stopped`].
+    pub fn run(mut self, progress: &mut dyn Progress) -> Result<Outcome, LoraError> {
+        let per_epoch = steps_per_epoch(self.set.training.len(), self.shape.batch_size);
+        let mut last_validation = self.state.step;
+        let mut stopped_early = false;
+        if self.state.step == 0 {
+            self.state.first_validation_loss = self.validate()?;
+        }
+        progress.begin("training", self.total_steps - self.state.step);
+        while self.state.step < self.total_steps && !stopped_early {
+            if progress.stop_requested() {
+                self.save_checkpoint()?;
+                return Err(LoraError::Stopped);
+            }
+            let started = Instant::now();
+            let loss = self.step()?;
+            self.state.elapsed_secs += started.elapsed().as_secs_f64();
+            let last = self.state.step == self.total_steps;
+            if self.state.step.is_multiple_of(per_epoch) || last {
+                let due =
+                    last || self.state.step - last_validation >= LEAST_STEPS_BETWEEN_VALIDATIONS;
+                if due {
+                    last_validation = self.state.step;
+                }
+                stopped_early = self.end_epoch(per_epoch, due)?;
+            }
+            if self.state.step.is_multiple_of(self.config.checkpoint_steps) {
+                self.save_checkpoint()?;
+            }
+            progress.describe(&self.status(loss));
+            progress.advance();
+        }
+        progress.end();
+        self.finish(stopped_early)
+    }
+
+    fn step(&mut self) -> Result<f64, LoraError> {
+        let step = self.state.step;
+        let batch = training_batch(
+            &self.set.training,
+            self.shape,
+            step,
+            &self.random,
+            &self.device,
+        )?;
+        let loss = self.adapter.training_loss(&batch, step)?;
+        let value = f64::from(loss.to_scalar::<f32>()?);
+        self.check_finite("loss", value)?;
+        let gradients = loss.backward()?;
+        let norm = self.optimizer.gradient_norm(&gradients)?;
+        self.check_finite("gradient", norm)?;
+        let clip = self.config.gradient_clip;
+        let factor = if clip > 0.0 {
+            clip_factor(norm, clip)
+        } else {
+            1.0
+        };
+        self.optimizer
+            .step(&gradients, self.schedule.at(step), factor)?;
+        self.state.step += 1;
+        let sums = &mut self.state.epoch_sums;
+        *sums = (sums.0 + value, sums.1 + norm, sums.2 + 1);
+        Ok(value)
+    }
+
+    fn check_finite(&self, what: &'static str, value: f64) -> Result<(), LoraError> {
+        if value.is_finite() {
+            return Ok(());
+        }
+        Err(LoraError::NotFinite {
+            what,
+            value,
+            step: self.state.step,
+            learning_rate: self.config.learning_rate,
+        })
+    }
+
+    /// Closes an epoch; `true` asks to stop.
+    fn end_epoch(&mut self, per_epoch: usize, validate: bool) -> Result<bool, LoraError> {
+        let epoch = self.state.step.div_ceil(per_epoch);
+        let (losses, norms, count) = std::mem::take(&mut self.state.epoch_sums);
+        let validation_loss = if validate { self.validate()? } else { None };
+        let mut stop = false;
+        if let Some(loss) = validation_loss {
+            let verdict = self.state.early_stopping.observe(epoch, loss);
+            stop = verdict.stop;
+            if verdict.is_best {
+                self.save_adapter(&self.config.run_dir.join(BEST_FILE), Some(loss))?;
+            }
+        }
+        let metrics = EpochMetrics {
+            epoch,
+            step: self.state.step,
+            loss: losses / count.max(1) as f64,
+            validation_loss,
+            learning_rate: self.schedule.at(self.state.step.saturating_sub(1)),
+            gradient_norm: norms / count.max(1) as f64,
+            elapsed_secs: self.state.elapsed_secs,
+        };
+        metrics::append(&self.config.run_dir, &metrics)?;
+        Ok(stop)
+    }
+
+    fn validate(&self) -> Result<Option<f64>, LoraError> {
+        let (mut sum, mut items) = (0.0, 0);
+        for batch in &self.validation {
+            sum += self.adapter.validation_loss(batch)? * batch.styles.len() as f64;
+            items += batch.styles.len();
+        }
+        Ok((items > 0).then(|| sum / items as f64))
+    }
+
+    fn status(&self, loss: f64) -> String {
+        let best = self.state.early_stopping.best;
+        let validation = best.map_or_else(String::new, |best| format!(", best held-out {best:.4}"));
+        format!(
+            "loss {loss:.4}{validation}, rate {:.1e}",
+            self.schedule.at(self.state.step.saturating_sub(1))
+        )
+    }
+
+    fn description(&self, validation_loss: Option<f64>) -> AdapterDescription {
+        AdapterDescription {
+            format: 1,
+            rank: self.config.rank,
+            alpha: self.config.alpha,
+            dropout: self.config.dropout,
+            targets: self.config.targets.clone(),
+            base: self.adapter.base().identity().clone(),
+            trigger_words: self.config.trigger_words.clone(),
+            lorelei_version: env!("CARGO_PKG_VERSION").to_owned(),
+            data_hash: self.set.data_hash.clone(),
+            seed: self.config.seed,
+            step: self.state.step,
+            validation_loss,
+        }
+    }
+
+    fn save_adapter(&self, path: &Path, validation_loss: Option<f64>) -> Result<(), LoraError> {
+        self.adapter
+            .adapter(self.description(validation_loss))?
+            .save(path)
+    }
+
+    fn save_checkpoint(&self) -> Result<(), LoraError> {
+        let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
+        for (name, variable) in self.adapter.variables() {
+            tensors.insert(name, variable.as_tensor().clone());
+        }
+        tensors.extend(self.optimizer.state()?);
+        Checkpoint {
+            state: self.state.clone(),
+            tensors,
+        }
+        .save(&self.config.run_dir)
+    }
+
+    fn finish(mut self, stopped_early: bool) -> Result<Outcome, LoraError> {
+        let best = self.config.run_dir.join(BEST_FILE);
+        // Without held-out songs nothing tells one moment from another: the last weights are the ones.
+        if self.state.early_stopping.best.is_none() {
+            self.save_adapter(&best, None)?;
+        }
+        let bytes = std::fs::read(&best).map_err(LoraError::file(&best))?;
+        dataset::write_aside(&self.config.out, &bytes)
+            .map_err(LoraError::file(&self.config.out))?;
+        curves::draw(&self.config.run_dir, &metrics::read(&self.config.run_dir)?)?;
+        self.state.finished = true;
+        self.save_checkpoint()?;
+        Ok(Outcome {
+            adapter: self.config.out.clone(),
+            steps: self.state.step,
+            best_validation_loss: self.state.early_stopping.best,
+            first_validation_loss: self.state.first_validation_loss,
+            stopped_early,
+            curves: self.config.run_dir.join(curves::CURVES_FILE),
+        })
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<(), LoraError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(LoraError::file(path)(error))
+        }
+        _ => Ok(()),
+    }
+}
