@@ -315,7 +315,7 @@ fn open_kind(
             }
             Err(fault) => Some(fault),
         },
-        Kind::Mp4 => None,
+        Kind::Mp4 => integrity::mp4::check(&mut source, len).map_err(read_error)?,
         Kind::Unsupported(name) => return Err(unsupported(path, name)),
         Kind::Unknown(found) => {
             return Err(AudioError::NotAudio {

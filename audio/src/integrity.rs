@@ -3,6 +3,7 @@
 //! Decoders are lenient: they play what is there. For a training set that is the wrong habit,
 //! because a file that was cut short by a failed copy would quietly become a shorter song.
 
+pub(crate) mod mp4;
 pub(crate) mod mpeg;
 pub(crate) mod ogg;
 pub(crate) mod wav;
