@@ -71,7 +71,7 @@ pub fn generate(
     let asked = flow::Request {
         noise: &noise,
         audio_condition: &noise.zeros_like()?,
-        spans: &[0..frames],
+        spans: std::slice::from_ref(&(0..frames)),
         text: &Tensor::from_vec(tokens, (1, frames), &device)?,
         style: &style,
         negative_style: &style.zeros_like()?,

@@ -18,31 +18,48 @@ const EDGES: &[(&str, &[&str])] = &[
     ("vae", &["nn", "spectrum"]),
     ("dit", &["nn"]),
     ("preprocess", &["audio", "dataset", "features"]),
-    ("lora", &["audio", "dataset", "dit", "features", "nn", "plot", "vae"]),
+    (
+        "lora",
+        &["audio", "dataset", "dit", "features", "nn", "plot", "vae"],
+    ),
     ("eval", &["audio", "dataset", "features", "lora", "plot"]),
     ("xtask", &["audio", "corpus", "features"]),
 ];
 
 /// Fails if a crate depends on one it should not know.
-pub fn check() -> Result<()> {
-    let metadata = MetadataCommand::new().no_deps().exec().context("cargo metadata failed")?;
+pub(crate) fn check() -> Result<()> {
+    let metadata = MetadataCommand::new()
+        .no_deps()
+        .exec()
+        .context("cargo metadata failed")?;
     let allowed: BTreeMap<&str, &[&str]> = EDGES.iter().copied().collect();
     let mut violations = Vec::new();
     for package in &metadata.packages {
         let name = package.name.as_str();
         let Some(edges) = allowed.get(name) else {
-            violations.push(format!("{name}: not in the table of edges in xtask/src/architecture.rs"));
+            violations.push(format!(
+                "{name}: not in the table of edges in xtask/src/architecture.rs"
+            ));
             continue;
         };
-        for dependency in package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development) {
+        for dependency in package
+            .dependencies
+            .iter()
+            .filter(|dependency| dependency.kind != DependencyKind::Development)
+        {
             let target = dependency.name.as_str();
             if allowed.contains_key(target) && !edges.contains(&target) {
-                violations.push(format!("{name} -> {target} is not an edge of the architecture"));
+                violations.push(format!(
+                    "{name} -> {target} is not an edge of the architecture"
+                ));
             }
         }
     }
     if !violations.is_empty() {
-        bail!("dependencies point the wrong way:\n  {}", violations.join("\n  "));
+        bail!(
+            "dependencies point the wrong way:\n  {}",
+            violations.join("\n  ")
+        );
     }
     Ok(())
 }

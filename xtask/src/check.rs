@@ -11,21 +11,54 @@ use crate::architecture;
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
 /// Runs all checks; the first failure ends it.
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     architecture::check()?;
     step("formatting", cargo(&["fmt", "--all", "--check"]))?;
-    step("lints", cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
-    step("tests", cargo(&["test", "--release", "--workspace", "--all-targets"]))?;
-    step("slow tests", cargo(&["test", "--release", "--workspace", "--all-targets", "--", "--ignored"]))?;
-    step("documentation tests", cargo(&["test", "--release", "--workspace", "--doc"]))?;
-    let mut documentation = cargo(&["doc", "--release", "--workspace", "--no-deps", "--document-private-items"]);
+    step(
+        "lints",
+        cargo(&[
+            "clippy",
+            "--release",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "--deny",
+            "warnings",
+        ]),
+    )?;
+    step(
+        "tests",
+        cargo(&["test", "--release", "--workspace", "--all-targets"]),
+    )?;
+    step(
+        "slow tests",
+        cargo(&[
+            "test",
+            "--release",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "--ignored",
+        ]),
+    )?;
+    step(
+        "documentation tests",
+        cargo(&["test", "--release", "--workspace", "--doc"]),
+    )?;
+    let mut documentation = cargo(&[
+        "doc",
+        "--release",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ]);
     documentation.env("RUSTDOCFLAGS", "--deny warnings");
     step("documentation", documentation)?;
     deny(&["licenses", "bans", "sources"])
 }
 
 /// Known vulnerabilities, by the advisory database: needs the network.
-pub fn advisories() -> Result<()> {
+pub(crate) fn advisories() -> Result<()> {
     deny(&["advisories"])
 }
 
@@ -38,15 +71,34 @@ fn deny(checks: &[&str]) -> Result<()> {
 
 /// cargo-deny from the path or from `target/tools`, where it is installed once if it is nowhere.
 fn cargo_deny() -> Result<PathBuf> {
-    if Command::new("cargo-deny").arg("--version").output().is_ok_and(|output| output.status.success()) {
+    if Command::new("cargo-deny")
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
         return Ok(PathBuf::from("cargo-deny"));
     }
     let root = Path::new("target").join("tools");
-    let program = root.join("bin").join(format!("cargo-deny{}", std::env::consts::EXE_SUFFIX));
+    let program = root
+        .join("bin")
+        .join(format!("cargo-deny{}", std::env::consts::EXE_SUFFIX));
     if !program.exists() {
-        let root = root.to_str().context("the path of the target folder is not Unicode")?;
-        let install = ["install", "cargo-deny", "--locked", "--version", CARGO_DENY_VERSION, "--root", root];
-        step("installing cargo-deny (once, a few minutes)", cargo(&install))?;
+        let root = root
+            .to_str()
+            .context("the path of the target folder is not Unicode")?;
+        let install = [
+            "install",
+            "cargo-deny",
+            "--locked",
+            "--version",
+            CARGO_DENY_VERSION,
+            "--root",
+            root,
+        ];
+        step(
+            "installing cargo-deny (once, a few minutes)",
+            cargo(&install),
+        )?;
     }
     Ok(program)
 }
@@ -60,10 +112,15 @@ fn cargo(arguments: &[&str]) -> Command {
 fn step(name: &str, mut command: Command) -> Result<()> {
     eprintln!("check: {name}");
     let started = Instant::now();
-    let status = command.status().with_context(|| format!("{name}: {command:?} did not start"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("{name}: {command:?} did not start"))?;
     if !status.success() {
         bail!("{name} failed: {command:?}");
     }
-    eprintln!("check: {name} passed in {:.0} s", started.elapsed().as_secs_f64());
+    eprintln!(
+        "check: {name} passed in {:.0} s",
+        started.elapsed().as_secs_f64()
+    );
     Ok(())
 }

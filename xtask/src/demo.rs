@@ -14,18 +14,29 @@ const CLIPS: &str = "16";
 const CLIP_SECS: &str = "6";
 
 /// Builds the programs, then cuts, trains, generates and measures.
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     build()?;
     let started = Instant::now();
     let folder = free_folder(Path::new("demo"))?;
     let inside = |name: &str| folder.join(name);
-    let (segments, style, clips) = (inside("segments"), inside("style.safetensors"), inside("clips"));
+    let (segments, style, clips) = (
+        inside("segments"),
+        inside("style.safetensors"),
+        inside("clips"),
+    );
 
     headline("1 of 4: cut the recordings");
     program("cut-music", [OsStr::new(RECORDINGS), segments.as_os_str()])?;
     headline("2 of 4: train a style adapter");
     let run_dir = inside("run");
-    program("lora-train", flags(&[("--data", &segments), ("--out", &style), ("--run-dir", &run_dir)]))?;
+    program(
+        "lora-train",
+        flags(&[
+            ("--data", &segments),
+            ("--out", &style),
+            ("--run-dir", &run_dir),
+        ]),
+    )?;
     headline("3 of 4: generate with and without it, from the same seeds");
     let mut generate = flags(&[("--lora", &style), ("--out", &clips)]);
     generate.extend(["--base-too", "--count", CLIPS, "--seconds", CLIP_SECS].map(Into::into));
@@ -45,9 +56,18 @@ pub fn run() -> Result<()> {
     eprintln!();
     eprintln!("with the adapter:    {}", adapted.display());
     eprintln!("without, same seeds: {}", base.display());
-    eprintln!("loss curves:         {}", run_dir.join("curves.png").display());
-    eprintln!("spectrograms:        {}", inside("spectrograms.png").display());
-    eprintln!("took {:.0} s after the build", started.elapsed().as_secs_f64());
+    eprintln!(
+        "loss curves:         {}",
+        run_dir.join("curves.png").display()
+    );
+    eprintln!(
+        "spectrograms:        {}",
+        inside("spectrograms.png").display()
+    );
+    eprintln!(
+        "took {:.0} s after the build",
+        started.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 
@@ -55,7 +75,10 @@ fn build() -> Result<()> {
     headline("building the programs");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let packages = ["preprocess", "lora", "eval"].map(|package| format!("--package={package}"));
-    let status = Command::new(cargo).args(["build", "--release", "--bins"]).args(packages).status()?;
+    let status = Command::new(cargo)
+        .args(["build", "--release", "--bins"])
+        .args(packages)
+        .status()?;
     if !status.success() {
         bail!("the programs do not build");
     }
@@ -67,7 +90,10 @@ fn headline(text: &str) {
 }
 
 fn flags<P: AsRef<Path>>(pairs: &[(&str, P)]) -> Vec<std::ffi::OsString> {
-    pairs.iter().flat_map(|(flag, path)| [(*flag).into(), path.as_ref().into()]).collect()
+    pairs
+        .iter()
+        .flat_map(|(flag, path)| [(*flag).into(), path.as_ref().into()])
+        .collect()
 }
 
 /// Shows the command as it would be typed, runs it, and fails with it.
@@ -75,9 +101,14 @@ fn program<S: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>) 
     let path = Path::new("target/release").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     let mut command = Command::new(&path);
     command.args(arguments);
-    let shown: Vec<String> = command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let shown: Vec<String> = command
+        .get_args()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
     eprintln!("$ {name} {}", shown.join(" "));
-    let status = command.status().with_context(|| format!("{} did not start", path.display()))?;
+    let status = command
+        .status()
+        .with_context(|| format!("{} did not start", path.display()))?;
     if !status.success() {
         bail!("{name} ended with {status}");
     }
@@ -90,7 +121,10 @@ fn free_folder(first: &Path) -> Result<PathBuf> {
         1 => first.to_owned(),
         _ => first.with_file_name(format!("demo-{number}")),
     };
-    let folder = (1..1000).map(numbered).find(|folder| !folder.exists()).context("a thousand demos are enough: delete some")?;
+    let folder = (1..1000)
+        .map(numbered)
+        .find(|folder| !folder.exists())
+        .context("a thousand demos are enough: delete some")?;
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
 }

@@ -1,7 +1,11 @@
 //! Development commands: `cargo xtask --help` lists them.
 
+mod architecture;
+mod check;
 mod corpus;
+mod demo;
 mod examples;
+mod tags;
 
 use clap::{Parser, Subcommand};
 
@@ -14,6 +18,14 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the main job on the example recordings: cut, train, generate, measure.
+    Demo,
+    /// Run everything that continuous integration runs.
+    Check,
+    /// Look for known vulnerabilities among the dependencies (needs the network).
+    Advisories,
+    /// Print the prompt vocabulary of the corpus as JSON, for the training recipe.
+    Tags,
     /// Render music that the project composes itself.
     Corpus(corpus::CorpusArgs),
     /// Render the example recordings.
@@ -22,6 +34,10 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().command {
+        Command::Demo => demo::run(),
+        Command::Check => check::run(),
+        Command::Advisories => check::advisories(),
+        Command::Tags => tags::run(),
         Command::Corpus(args) => corpus::run(&args),
         Command::Examples(args) => examples::run(&args),
     }

@@ -1,6 +1,6 @@
 //! The training set: a prepared folder's pieces as latents, encoded once and cached by content.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use dataset::{CachedLatents, LatentCache, Piece, Split};
@@ -179,7 +179,7 @@ fn latent_piece(
     )))
 }
 
-fn encode(path: &PathBuf, base: &BaseModel) -> Result<Result<CachedLatents, String>, LoraError> {
+fn encode(path: &Path, base: &BaseModel) -> Result<Result<CachedLatents, String>, LoraError> {
     let sound = match audio::read_at(path, base.sample_rate_hz()) {
         Ok(sound) => sound.to_stereo(),
         Err(error) => return Ok(Err(error.to_string())),
