@@ -68,10 +68,11 @@ pub fn generate(
         |pulse| pulse.tokens(frames, base.frame_secs()),
     );
     let style = Tensor::from_slice(&request.style, (1, request.style.len()), &device)?;
+    let whole = 0..frames;
     let asked = flow::Request {
         noise: &noise,
         audio_condition: &noise.zeros_like()?,
-        spans: std::slice::from_ref(&(0..frames)),
+        spans: std::slice::from_ref(&whole),
         text: &Tensor::from_vec(tokens, (1, frames), &device)?,
         style: &style,
         negative_style: &style.zeros_like()?,

@@ -28,7 +28,7 @@ pub struct TrainSettings {
     /// Passes over the training pieces; --steps wins if both are set.
     #[cfg_attr(feature = "cli", arg(long))]
     pub epochs: Option<usize>,
-    /// Optimizer steps [default: 400 for the embedded base].
+    /// Optimizer steps [default: 300 for the embedded base].
     #[cfg_attr(feature = "cli", arg(long))]
     pub steps: Option<usize>,
     /// Crops in one step [default: 8].

@@ -70,7 +70,8 @@ pub(super) fn crop_frames(base: &BaseModel, crop_secs: f64) -> usize {
 }
 
 /// Weights in f32, four copies of what is trained (value, gradient, two moments), and what a block keeps for its backward pass:
-/// about twelve vectors of the model's width and four of the feed-forward's for each frame, in values and in gradients.
+/// about twelve vectors of the model's width and four of the feed-forward's for each frame (checked against the measured peak in
+/// docs/benchmarks.md).
 fn memory_bytes(base: &BaseModel, config: &TrainConfig, trainable: usize, frames: usize) -> usize {
     const F32: usize = size_of::<f32>();
     // The program itself with the base inside it, and the allocator's slack.
@@ -78,6 +79,6 @@ fn memory_bytes(base: &BaseModel, config: &TrainConfig, trainable: usize, frames
     let transformer = base.transformer_config();
     let per_frame =
         transformer.depth * (12 * transformer.dim + 4 * transformer.dim * transformer.ff_mult);
-    let activations = 2 * config.batch_size * frames * per_frame;
+    let activations = config.batch_size * frames * per_frame;
     PROGRAM + F32 * (base.parameter_count() + 4 * trainable + activations)
 }
