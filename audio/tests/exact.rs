@@ -1,5 +1,12 @@
 //! Samples of every WAV depth come back bit for bit, checked against an independent reader.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on should stop"
+)]
+
 use audio::{Decoder, SampleFormat, WavFile, WavSpec};
 
 const FORMATS: [SampleFormat; 6] = [

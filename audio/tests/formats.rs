@@ -1,5 +1,12 @@
 //! Every supported format gives the same two tones, both channels, at the right place and level.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on should stop"
+)]
+
 use std::path::{Path, PathBuf};
 
 use audio::{AudioBuffer, Decoder, SampleFormat, SourceFormat, StereoStream};

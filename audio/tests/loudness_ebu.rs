@@ -1,6 +1,13 @@
 //! The meter against the signals of EBU Tech 3341 (version 4, table 1): cases 1 to 5 for
 //! integrated loudness, 15 to 19 for true peak.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on should stop"
+)]
+
 use audio::loudness::{Measure, Meter, to_db};
 
 const RATE_HZ: u32 = 48_000;

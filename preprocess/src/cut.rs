@@ -139,7 +139,11 @@ impl Run<'_> {
     fn all(&self, found: sources::Found, mut output: Output) -> Result<Report, CutError> {
         let mut skipped = found.skipped;
         let songs = self.hash_all(found.sources, &mut skipped);
-        let (new, unchanged, changed) = self.sort_out(songs, &mut output)?;
+        let SortedSongs {
+            new,
+            unchanged,
+            changed,
+        } = self.sort_out(songs, &mut output)?;
         for source in changed {
             let path = source.path.clone();
             self.skip(&mut skipped, path.clone(), SkipReason::Changed { path });
@@ -236,17 +240,16 @@ impl Run<'_> {
 
     /// Songs to cut, songs that are cut already, and sources that changed since. Removes the
     /// pieces that are to be replaced.
-    fn sort_out(
-        &self,
-        songs: Vec<Song>,
-        output: &mut Output,
-    ) -> Result<(Vec<Song>, Vec<Song>, Vec<Source>), CutError> {
+    fn sort_out(&self, songs: Vec<Song>, output: &mut Output) -> Result<SortedSongs, CutError> {
         if self.request.force {
             let removed = std::mem::take(&mut output.pieces);
             if !removed.is_empty() && !self.request.dry_run {
                 output.replace_pieces(&removed, Vec::new())?;
             }
-            return Ok((songs, Vec::new(), Vec::new()));
+            return Ok(SortedSongs {
+                new: songs,
+                ..SortedSongs::default()
+            });
         }
         let labels: HashSet<&str> = songs
             .iter()
@@ -273,17 +276,20 @@ impl Run<'_> {
         };
         let states: Vec<State> = songs.iter().map(state).collect();
         let redone: HashSet<String> = incomplete.into_iter().map(str::to_owned).collect();
-        let (mut new, mut unchanged, mut changed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut sorted = SortedSongs::default();
         for (song, state) in songs.into_iter().zip(states) {
             match state {
-                State::New => new.push(song),
-                State::Unchanged => unchanged.push(song),
-                State::Changed => changed.push(song.source),
+                State::New => sorted.new.push(song),
+                State::Unchanged => sorted.unchanged.push(song),
+                State::Changed => sorted.changed.push(song.source),
             }
         }
         if !redone.is_empty() && !self.request.dry_run {
-            let present: HashSet<&str> =
-                new.iter().map(|song| song.source.label.as_str()).collect();
+            let present: HashSet<&str> = sorted
+                .new
+                .iter()
+                .map(|song| song.source.label.as_str())
+                .collect();
             let (removed, remaining): (Vec<Piece>, Vec<Piece>) = std::mem::take(&mut output.pieces)
                 .into_iter()
                 .partition(|piece| {
@@ -291,7 +297,7 @@ impl Run<'_> {
                 });
             output.replace_pieces(&removed, remaining)?;
         }
-        Ok((new, unchanged, changed))
+        Ok(sorted)
     }
 
     /// Pieces of earlier runs, with the tags that their sidecars hold now.
@@ -451,6 +457,14 @@ impl Run<'_> {
             ..shared.report
         })
     }
+}
+
+/// What a run finds: songs to cut, songs that are cut already, and sources that changed since.
+#[derive(Default)]
+struct SortedSongs {
+    new: Vec<Song>,
+    unchanged: Vec<Song>,
+    changed: Vec<Source>,
 }
 
 enum State {

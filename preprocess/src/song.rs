@@ -202,7 +202,8 @@ fn measure(
             Some((of, meter)) if *of == index => return Ok(meter.add(&block)?),
             current => {
                 meters.extend(current.take().map(|(_, meter)| Measured::of(&meter)));
-                let mut meter = Meter::new(2, settings.sample_rate_hz, Measure::LoudnessAndTruePeak)?;
+                let mut meter =
+                    Meter::new(2, settings.sample_rate_hz, Measure::LoudnessAndTruePeak)?;
                 meter.add(&block)?;
                 *current = Some((index, meter));
             }
@@ -217,8 +218,15 @@ fn measure(
         None
     };
     let level = |measured: Measured| {
-        let gain_db = measured.lufs.or(song_lufs).map_or(0.0, |lufs| target_lufs - lufs);
-        let gain_db = limit_gain_db(gain_db.min(MAX_GAIN_DB), measured.true_peak, settings.peak_ceiling_dbfs);
+        let gain_db = measured
+            .lufs
+            .or(song_lufs)
+            .map_or(0.0, |lufs| target_lufs - lufs);
+        let gain_db = limit_gain_db(
+            gain_db.min(MAX_GAIN_DB),
+            measured.true_peak,
+            settings.peak_ceiling_dbfs,
+        );
         Level {
             lufs: measured.lufs,
             sample_peak: measured.sample_peak,
@@ -247,7 +255,11 @@ impl Measured {
 }
 
 /// Integrated loudness of a whole recording.
-fn song_loudness(path: &Path, settings: &Settings, cancel: &AtomicBool) -> Result<Option<f64>, SongError> {
+fn song_loudness(
+    path: &Path,
+    settings: &Settings,
+    cancel: &AtomicBool,
+) -> Result<Option<f64>, SongError> {
     let mut stream = StereoStream::open(path, settings.sample_rate_hz)?;
     let mut loudness = SongLoudness::new(settings.sample_rate_hz)?;
     while let Some(block) = stream.next_block()? {
