@@ -1,0 +1,432 @@
+//! The commands as a user meets them: files, messages, exit codes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod common;
+
+use std::path::Path;
+use std::process::Output;
+
+use assert_cmd::Command;
+use common::TINY;
+use lora::adapter::Adapter;
+
+const OTHER: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/other-base.safetensors"
+);
+
+fn run(folder: &Path, program: &str, arguments: &[&str]) -> Output {
+    Command::cargo_bin(program)
+        .unwrap()
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn train(folder: &Path, more: &[&str]) -> Output {
+    let mut arguments = vec![
+        "--data",
+        "segments",
+        "--model",
+        TINY,
+        "--steps",
+        "4",
+        "--batch-size",
+        "2",
+        "--crop-secs",
+        "0.5",
+    ];
+    arguments.extend(more);
+    run(folder, "lora-train", &arguments)
+}
+
+fn infer(folder: &Path, more: &[&str]) -> Output {
+    let mut arguments = vec!["--model", TINY, "--seconds", "0.5", "--steps", "2"];
+    arguments.extend(more);
+    run(folder, "lora-infer", &arguments)
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[track_caller]
+fn fails(output: &Output, code: i32, words: &[&str]) {
+    let text = text(output);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in: {text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+#[track_caller]
+fn succeeds(output: &Output) {
+    assert!(output.status.success(), "{}", text(output));
+}
+
+fn trained() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    succeeds(&train(folder.path(), &[]));
+    folder
+}
+
+#[test]
+fn training_leaves_an_adapter_and_a_run_folder() {
+    let folder = trained();
+    for name in [
+        "style.safetensors",
+        "runs/style/config.toml",
+        "runs/style/metrics.jsonl",
+        "runs/style/curves.png",
+    ] {
+        assert!(folder.path().join(name).is_file(), "{name}");
+    }
+    let first = std::fs::read(folder.path().join("style.safetensors")).unwrap();
+    fails(
+        &train(folder.path(), &[]),
+        1,
+        &["style.safetensors", "--force"],
+    );
+    succeeds(&train(folder.path(), &["--force"]));
+    assert_eq!(
+        first,
+        std::fs::read(folder.path().join("style.safetensors")).unwrap()
+    );
+    fails(
+        &run(folder.path(), "lora-train", &["--resume", "--model", TINY]),
+        1,
+        &["finished"],
+    );
+}
+
+#[test]
+fn a_dry_run_counts_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let output = train(folder.path(), &["--dry-run"]);
+    succeeds(&output);
+    let text = text(&output);
+    for word in ["trainable:", "memory:", "self_attn.q_proj", "proj_out"] {
+        assert!(text.contains(word), "{text}");
+    }
+    assert!(
+        !folder.path().join("runs").exists() && !folder.path().join("segments/.latents").exists()
+    );
+}
+
+#[test]
+fn one_seed_one_sound_and_nothing_is_overwritten() {
+    let folder = trained();
+    let made = infer(
+        folder.path(),
+        &[
+            "--lora",
+            "style.safetensors",
+            "--seed",
+            "7",
+            "--out",
+            "a.wav",
+        ],
+    );
+    succeeds(&made);
+    let text = text(&made);
+    let counts = text
+        .split("applied ")
+        .nth(1)
+        .and_then(|rest| rest.split(" tensors").next())
+        .unwrap();
+    let (applied, total) = counts.split_once(" of ").unwrap();
+    assert!(
+        applied == total && applied.parse::<usize>().unwrap() > 0,
+        "{text}"
+    );
+    succeeds(&infer(
+        folder.path(),
+        &[
+            "--lora",
+            "style.safetensors:1",
+            "--seed",
+            "7",
+            "--out",
+            "b.wav",
+        ],
+    ));
+    let bytes = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    assert_eq!(bytes("a.wav"), bytes("b.wav"));
+    fails(
+        &infer(folder.path(), &["--seed", "8", "--out", "a.wav"]),
+        1,
+        &["a.wav", "--force"],
+    );
+    assert_eq!(bytes("a.wav"), bytes("b.wav"));
+    let sound = audio::read(&folder.path().join("a.wav")).unwrap();
+    assert_eq!(
+        (sound.sample_rate_hz, sound.channels.len(), sound.frames()),
+        (44_100, 2, 22_050)
+    );
+}
+
+#[test]
+fn both_arms_get_equal_names() {
+    let folder = trained();
+    succeeds(&infer(
+        folder.path(),
+        &[
+            "--lora",
+            "style.safetensors",
+            "--base-too",
+            "--count",
+            "2",
+            "--out",
+            "clips",
+        ],
+    ));
+    for name in [
+        "clips/adapter/style-seed0.wav",
+        "clips/base/style-seed0.wav",
+        "clips/adapter/style-seed1.wav",
+        "clips/base/style-seed1.wav",
+    ] {
+        assert!(folder.path().join(name).is_file(), "{name}");
+    }
+    succeeds(&infer(folder.path(), &["--lora", "style.safetensors"]));
+    succeeds(&infer(folder.path(), &["--lora", "style.safetensors"]));
+    assert!(
+        folder.path().join("style-seed0.wav").is_file()
+            && folder.path().join("style-seed0-2.wav").is_file()
+    );
+}
+
+#[test]
+fn prompts_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let tags = run(
+        folder.path(),
+        "lora-infer",
+        &["--model", TINY, "--list-tags"],
+    );
+    assert!(
+        String::from_utf8_lossy(&tags.stdout)
+            .lines()
+            .any(|tag| tag == "lofi")
+    );
+    fails(
+        &infer(folder.path(), &["--prompt", "lofy"]),
+        1,
+        &["lofy", "lofi", "--list-tags"],
+    );
+    fails(
+        &infer(folder.path(), &["--prompt", "tempo:0"]),
+        1,
+        &["tempo"],
+    );
+    fails(&infer(folder.path(), &["--seconds", "-1"]), 2, &[]);
+    fails(
+        &infer(folder.path(), &["--lora", "style.safetensors:loud"]),
+        1,
+        &["loud", "not a number"],
+    );
+    fails(
+        &infer(folder.path(), &["--lora", "nowhere.safetensors"]),
+        1,
+        &["nowhere.safetensors"],
+    );
+}
+
+#[test]
+fn data_that_cannot_be_trained_on_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fails(&train(folder.path(), &[]), 1, &["segments"]);
+    std::fs::create_dir(folder.path().join("segments")).unwrap();
+    fails(
+        &train(folder.path(), &[]),
+        1,
+        &["manifest.jsonl", "cut-music"],
+    );
+    std::fs::write(folder.path().join("segments/manifest.jsonl"), "").unwrap();
+    fails(&train(folder.path(), &[]), 1, &["cut-music"]);
+    std::fs::write(
+        folder.path().join("segments/manifest.jsonl"),
+        "{ not json\n",
+    )
+    .unwrap();
+    fails(&train(folder.path(), &[]), 1, &["manifest.jsonl", "line 1"]);
+}
+
+#[test]
+fn a_piece_shorter_than_a_latent_frame_is_left_out_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 2_000);
+    fails(
+        &train(folder.path(), &[]),
+        1,
+        &["piece-0.wav", "shorter than one latent frame"],
+    );
+}
+
+#[test]
+fn settings_out_of_range_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    fails(
+        &train(folder.path(), &["--rank", "0"]),
+        1,
+        &["rank", "at least 1"],
+    );
+    fails(
+        &train(folder.path(), &["--dropout", "1.5"]),
+        1,
+        &["dropout", "1.5"],
+    );
+    fails(
+        &train(folder.path(), &["--include", "q_prj"]),
+        1,
+        &["q_prj", "no layer"],
+    );
+    std::fs::write(
+        folder.path().join("run.toml"),
+        "rank = 4\nlerning_rate = 1.0\n",
+    )
+    .unwrap();
+    fails(
+        &train(folder.path(), &["--config", "run.toml"]),
+        1,
+        &["run.toml", "lerning_rate"],
+    );
+    fails(&run(folder.path(), "lora-train", &[]), 2, &["--data"]);
+}
+
+#[test]
+fn an_adapter_for_another_base_is_refused_by_name() {
+    let folder = trained();
+    let output = run(
+        folder.path(),
+        "lora-infer",
+        &[
+            "--model",
+            OTHER,
+            "--lora",
+            "style.safetensors",
+            "--seconds",
+            "0.5",
+        ],
+    );
+    fails(
+        &output,
+        1,
+        &["style.safetensors", "does not fit", "tiny-base"],
+    );
+}
+
+/// Claims, cuts and poisons `good` in turn; `check` sees each file's expected words.
+fn damaged(good: &[u8], mut check: impl FnMut(&[u8])) {
+    let mut claims = good.to_vec();
+    claims[..8].copy_from_slice(&(1u64 << 60).to_le_bytes());
+    let header = usize::try_from(u64::from_le_bytes(good[..8].try_into().unwrap())).unwrap();
+    let mut poisoned = good.to_vec();
+    // An f16 and an f32 of these bytes is not a number.
+    poisoned[8 + header..8 + header + 8]
+        .copy_from_slice(&[0xff, 0x7f, 0xc0, 0x7f, 0xff, 0x7f, 0xc0, 0x7f]);
+    for bytes in [
+        &claims[..],
+        &good[..good.len() / 2],
+        &good[..4],
+        &[],
+        &poisoned,
+    ] {
+        check(bytes);
+    }
+}
+
+#[test]
+fn damaged_adapters_and_bases_are_named() {
+    let folder = trained();
+    let bad = folder.path().join("bad.safetensors");
+    damaged(
+        &std::fs::read(folder.path().join("style.safetensors")).unwrap(),
+        |bytes| {
+            std::fs::write(&bad, bytes).unwrap();
+            fails(
+                &infer(folder.path(), &["--lora", "bad.safetensors"]),
+                1,
+                &["bad.safetensors"],
+            );
+        },
+    );
+    damaged(&std::fs::read(TINY).unwrap(), |bytes| {
+        std::fs::write(&bad, bytes).unwrap();
+        fails(
+            &run(folder.path(), "lora-infer", &["--model", "bad.safetensors"]),
+            1,
+            &["bad.safetensors"],
+        );
+    });
+    assert!(std::fs::read_dir(folder.path()).unwrap().all(|entry| {
+        entry
+            .unwrap()
+            .path()
+            .extension()
+            .is_none_or(|ending| ending != "part")
+    }));
+}
+
+#[test]
+fn the_adapters_header_tells_what_it_is() {
+    let folder = trained();
+    let adapter = Adapter::load(
+        &folder.path().join("style.safetensors"),
+        &candle_core::Device::Cpu,
+    )
+    .unwrap();
+    let description = &adapter.description;
+    assert_eq!(
+        (description.rank, description.alpha, description.dropout),
+        (8, 16.0, 0.25)
+    );
+    assert_eq!(
+        (description.base.name.as_str(), description.base.version),
+        ("tiny-base", 1)
+    );
+    assert_eq!(description.base.sha256.len(), 64);
+    assert_eq!(description.data_hash.len(), 64);
+    assert_eq!(description.trigger_words, ["style"]);
+}
+
+/// Writing to a full device leaves neither file nor remains.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_no_adapter() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let disk = folder.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mount = |arguments: &[&str]| {
+        std::process::Command::new("mount")
+            .args(arguments)
+            .arg(&disk)
+            .status()
+    };
+    if !mount(&["-t", "tmpfs", "-o", "size=8k", "tmpfs"]).is_ok_and(|status| status.success()) {
+        eprintln!("not run: a tmpfs cannot be mounted here");
+        return;
+    }
+    let output = train(folder.path(), &["--out", "disk/style.safetensors"]);
+    let left: Vec<_> = std::fs::read_dir(&disk)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    std::process::Command::new("umount")
+        .arg(&disk)
+        .status()
+        .unwrap();
+    fails(&output, 1, &["style.safetensors", "space"]);
+    assert!(left.is_empty(), "{left:?}");
+}

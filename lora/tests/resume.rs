@@ -1,0 +1,111 @@
+//! A run that was stopped and resumed ends in the same bytes as one that was not.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod common;
+
+use std::path::Path;
+
+use candle_core::Device;
+use lora::LoraError;
+use lora::base::BaseModel;
+use lora::progress::{Progress, Silent};
+use lora::train::{BaseDefaults, TrainConfig, TrainSettings, Trainer, TrainingSet};
+
+/// Asks for a stop after some steps of training.
+struct StopAfter(usize);
+
+impl Progress for StopAfter {
+    fn begin(&mut self, _phase: &str, _total: usize) {}
+    fn advance(&mut self) {
+        self.0 = self.0.saturating_sub(1);
+    }
+    fn end(&mut self) {}
+    fn stop_requested(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+fn config(folder: &Path, name: &str, seed: u64) -> TrainConfig {
+    let settings = TrainSettings {
+        model: Some(common::TINY.to_owned()),
+        out: Some(folder.join(name).join("style.safetensors")),
+        run_dir: Some(folder.join(name)),
+        steps: Some(25),
+        batch_size: Some(2),
+        crop_secs: Some(0.5),
+        seed: Some(seed),
+        ..TrainSettings::default()
+    };
+    settings
+        .resolve(folder.join("segments"), BaseDefaults::EMBEDDED)
+        .unwrap()
+}
+
+fn parts(config: &TrainConfig) -> (BaseModel, TrainingSet) {
+    let base = BaseModel::open(&config.model, &Device::Cpu).unwrap();
+    let set = TrainingSet::open(&config.data, &base, &mut Silent).unwrap();
+    (base, set)
+}
+
+fn start(config: &TrainConfig) -> Trainer {
+    let (base, set) = parts(config);
+    Trainer::start(config.clone(), base, set, false).unwrap()
+}
+
+#[test]
+fn stopping_and_resuming_ends_in_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let whole = config(folder.path(), "whole", 3);
+    start(&whole).run(&mut Silent).unwrap();
+
+    let parted = config(folder.path(), "parted", 3);
+    let stopped = start(&parted).run(&mut StopAfter(13));
+    assert!(matches!(stopped, Err(LoraError::Stopped)));
+    assert!(
+        !parted.out.exists(),
+        "an unfinished run wrote its adapter under the final name"
+    );
+    let (base, set) = parts(&parted);
+    Trainer::resume(parted.clone(), base, set)
+        .unwrap()
+        .run(&mut Silent)
+        .unwrap();
+
+    let read = |config: &TrainConfig, name: &str| std::fs::read(config.run_dir.join(name)).unwrap();
+    // The adapter's own name differs between the runs only by folder, so that even the header is the same.
+    assert_eq!(
+        std::fs::read(&whole.out).unwrap(),
+        std::fs::read(&parted.out).unwrap()
+    );
+    assert_eq!(
+        read(&whole, "best.safetensors"),
+        read(&parted, "best.safetensors")
+    );
+    let lines = |config: &TrainConfig| {
+        String::from_utf8(read(config, "metrics.jsonl"))
+            .unwrap()
+            .lines()
+            .count()
+    };
+    assert_eq!(lines(&whole), lines(&parted));
+}
+
+#[test]
+fn a_changed_run_is_not_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let first = config(folder.path(), "run", 3);
+    assert!(start(&first).run(&mut StopAfter(4)).is_err());
+    let changed = config(folder.path(), "run", 4);
+    let (base, set) = parts(&changed);
+    let error = Trainer::resume(changed, base, set)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.contains("seed = 4") && error.contains("--force"),
+        "{error}"
+    );
+}
