@@ -77,7 +77,9 @@ fn true_peak_cases_15_to_19() {
             .map(|n| {
                 let angle =
                     std::f64::consts::TAU * f64::from(n) / fraction + f64::to_radians(phase);
-                amplitude * angle.sin()
+                // Faded in and out over 0.1 s: a tone that starts at once has true peaks of its own.
+                let fade = f64::from(n.min(RATE_HZ - 1 - n)) / (0.1 * f64::from(RATE_HZ));
+                amplitude * angle.sin() * fade.min(1.0)
             })
             .collect();
         for silent_side in [0, 1] {
