@@ -7,13 +7,13 @@ use dataset::{MANIFEST_VERSION, Piece, Split};
 use nn::Stream;
 
 /// A base file with tiny random weights.
-pub const TINY: &str = concat!(
+pub(crate) const TINY: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/fixtures/tiny-base.safetensors"
 );
 
 /// Writes the pieces and the manifest into `folder`.
-pub fn segments(folder: &Path, samples: usize) -> PathBuf {
+pub(crate) fn segments(folder: &Path, samples: usize) -> PathBuf {
     let folder = folder.join("segments");
     std::fs::create_dir_all(&folder).unwrap();
     let pieces: Vec<Piece> = (0..6).map(|index| piece(&folder, index, samples)).collect();
