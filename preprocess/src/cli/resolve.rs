@@ -3,7 +3,7 @@
 use super::args::{Args, Depth};
 use crate::{BitDepth, Request, Settings};
 
-/// What the flags ask for; checked by [`crate::cut`].
+/// What the flags ask for; checked by [`fn@crate::cut`].
 #[must_use]
 pub fn request(args: Args) -> Request {
     Request {
