@@ -8,8 +8,8 @@
 
 use candle_core::{Device, Tensor, Var};
 use criterion::{Criterion, criterion_group};
+use dit::diffrhythm::{Config, DiffusionTransformer, Drops, Inputs};
 use dit::flow::masked_loss;
-use dit::{Config, DiffusionTransformer, Drops, Inputs};
 use nn::{AdamW, AdamWOptions, LoraWeights, Mode, Stream, VisitLinears, Weights};
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -159,6 +159,7 @@ fn benches(criterion: &mut Criterion) {
             step += 1;
             let mode = Mode::Training {
                 dropout: Stream::new(4).at(step),
+                checkpoints: None,
             };
             let prediction = model.forward(&data.inputs(), &mode).expect("forward");
             let loss = masked_loss(&prediction, &data.x, None).expect("loss");

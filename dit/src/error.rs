@@ -1,10 +1,19 @@
 //! What can go wrong while a model is set up.
 
 use nn::WeightsError;
+use std::path::PathBuf;
 
 /// A configuration or weights that make no model.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A file cannot be read.
+    #[error("{}: cannot be read: {source}; check the path and its permissions", path.display())]
+    Read {
+        /// Its path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The configuration does not parse: a key is unknown, missing or of the wrong type.
     #[error("the transformer's configuration does not parse: {0}")]
     Parse(#[from] serde_json::Error),

@@ -3,7 +3,7 @@
 //! Time runs from 0, noise, to 1, data. A point on the way is `x_t = (1 - t) noise + t data`, the model predicts the
 //! constant velocity `data - noise`, and sampling integrates it from 0 to 1 with Euler steps.
 
-use crate::model::{DiffusionTransformer, Drops, Inputs, Presence};
+use crate::diffrhythm::{DiffusionTransformer, Drops, Inputs, Presence};
 use candle_core::{Result, Tensor, bail};
 use nn::{Mode, Stream};
 use std::ops::Range;

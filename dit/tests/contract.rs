@@ -9,7 +9,7 @@ mod common;
 
 use candle_core::{Device, Tensor, Var};
 use common::{Arguments, for_targets, is_target};
-use dit::{Config, DiffusionTransformer, Drops, Presence};
+use dit::diffrhythm::{Config, DiffusionTransformer, Drops, Presence};
 use nn::{Linear, LoraWeights, Mode, Stream, VisitLinears, Weights};
 use std::collections::{BTreeMap, HashMap};
 use testing::{assert_close, assert_equal, pseudo_random};
@@ -280,6 +280,7 @@ fn an_adapter_without_b_has_no_effect() {
     assert_equal("attached", &run(&model, &arguments), &base);
     let training = Mode::Training {
         dropout: Stream::new(1),
+        checkpoints: None,
     };
     assert_equal(
         "training",
@@ -299,6 +300,7 @@ fn gradients_reach_all_of_the_adapter_and_nothing_else() {
     let arguments = Arguments::example(&config, 2, 19);
     let mode = Mode::Training {
         dropout: Stream::new(1),
+        checkpoints: None,
     };
     let loss = model
         .forward(&arguments.inputs(), &mode)

@@ -9,7 +9,7 @@ mod tags;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use dit::DiffusionTransformer;
+use dit::diffrhythm::DiffusionTransformer;
 use nn::Weights;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -38,7 +38,7 @@ struct Description {
     name: String,
     version: u32,
     autoencoder: vae::SpectralConfig,
-    transformer: dit::Config,
+    transformer: dit::diffrhythm::Config,
     tags: Vec<String>,
     pulses_per_beat: usize,
 }
@@ -51,7 +51,7 @@ pub struct BaseModel {
     pub transformer: DiffusionTransformer,
     tags: TagVocabulary,
     tag_vectors: Vec<Vec<f32>>,
-    transformer_config: dit::Config,
+    transformer_config: dit::diffrhythm::Config,
     parameter_count: usize,
 }
 
@@ -120,7 +120,7 @@ impl BaseModel {
     }
 
     /// Sizes of the transformer.
-    pub fn transformer_config(&self) -> &dit::Config {
+    pub fn transformer_config(&self) -> &dit::diffrhythm::Config {
         &self.transformer_config
     }
 

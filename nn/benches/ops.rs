@@ -8,7 +8,7 @@
 
 use candle_core::{Device, Tensor, Var};
 use criterion::{Criterion, criterion_group};
-use nn::ops::{Conv1dOptions, attention, conv1d, snake};
+use nn::ops::{AttentionOptions, Conv1dOptions, attention, conv1d, snake};
 use nn::{Linear, LoraWeights, Mode, Stream};
 use std::hint::black_box;
 
@@ -28,6 +28,7 @@ fn linear(criterion: &mut Criterion) {
     let x = variable("x", &[8, 170, 256]);
     let mode = Mode::Training {
         dropout: Stream::new(2),
+        checkpoints: None,
     };
     let mut group = criterion.benchmark_group("linear 256 to 256, 1360 rows");
     let forward = |layer: &Linear| layer.forward(x.as_tensor(), &mode).expect("forward");
@@ -61,7 +62,7 @@ fn linear(criterion: &mut Criterion) {
 fn attention_benches(criterion: &mut Criterion) {
     let [q, k, v] = ["q", "k", "v"].map(|name| variable(name, &[8, 170, 256]));
     let mut group = criterion.benchmark_group("attention 8 x 4 heads x 170 frames x 64");
-    let forward = || attention(&q, &k, &v, 4, false).expect("forward");
+    let forward = || attention(&q, &k, &v, &AttentionOptions::new(4)).expect("forward");
     group.bench_function("forward", |bench| bench.iter(|| black_box(forward())));
     group.bench_function("forward and backward", |bench| {
         bench.iter(|| {

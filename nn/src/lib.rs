@@ -9,7 +9,8 @@
 //! | [`linear`] | the linear layer, which adapters attach to |
 //! | [`weights`] | safetensors, where a missing, left over, misshapen or non-finite tensor is an error |
 //! | [`random`] | numbers that depend on seed, name and counter alone, not on the order of calls |
-//! | [`mode`] | inference or training (dropout) |
+//! | [`mode`] | inference or training (dropout, checkpoints) |
+//! | [`checkpoint`] | parts that run again in the backward pass instead of keeping their intermediates |
 //! | [`optimizer`], [`schedule`] | AdamW, clipping, learning rate |
 //! | [`process`] | settings that a binary makes first |
 //!
@@ -35,6 +36,7 @@
 //! # Ok::<(), candle_core::Error>(())
 //! ```
 
+pub mod checkpoint;
 pub mod linear;
 mod matrix;
 pub mod mode;
@@ -47,6 +49,7 @@ mod simd;
 mod storage;
 pub mod weights;
 
+pub use checkpoint::{Checkpoints, checkpointed};
 pub use linear::{Linear, LoraWeights, VisitLinears};
 pub use mode::Mode;
 pub use optimizer::{AdamW, AdamWOptions, clip_factor};

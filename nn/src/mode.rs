@@ -1,9 +1,10 @@
 //! Whether a forward pass is part of training.
 
+use crate::checkpoint::Checkpoints;
 use crate::random::Stream;
 
 /// Passed down through every forward: dropout happens in training only, with numbers of this stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Mode {
     /// No dropout.
     Inference,
@@ -11,6 +12,8 @@ pub enum Mode {
     Training {
         /// Draws the masks; give each step a stream of its own (`stream.at(step)`). Each layer adds its name.
         dropout: Stream,
+        /// Where checkpointed parts leave their gradients; without it every part keeps what its backward needs.
+        checkpoints: Option<Checkpoints>,
     },
 }
 
@@ -19,7 +22,31 @@ impl Mode {
     pub fn dropout(&self, name: &str) -> Option<Stream> {
         match self {
             Self::Inference => None,
-            Self::Training { dropout } => Some(dropout.named(name)),
+            Self::Training { dropout, .. } => Some(dropout.named(name)),
+        }
+    }
+
+    /// Whether parts of a model run as checkpoints.
+    pub fn is_checkpointed(&self) -> bool {
+        self.checkpoints().is_some()
+    }
+
+    /// Where checkpointed parts leave their gradients, if there are to be any.
+    pub(crate) fn checkpoints(&self) -> Option<&Checkpoints> {
+        match self {
+            Self::Inference => None,
+            Self::Training { checkpoints, .. } => checkpoints.as_ref(),
+        }
+    }
+
+    /// The same inside of a checkpointed part.
+    pub(crate) fn without_checkpoints(&self) -> Self {
+        match self {
+            Self::Inference => Self::Inference,
+            Self::Training { dropout, .. } => Self::Training {
+                dropout: dropout.clone(),
+                checkpoints: None,
+            },
         }
     }
 }

@@ -31,6 +31,7 @@ fn layer(in_features: usize, out_features: usize, bias: bool) -> Linear {
 fn training() -> Mode {
     Mode::Training {
         dropout: Stream::new(3),
+        checkpoints: None,
     }
 }
 
@@ -224,6 +225,7 @@ fn dropout_acts_on_the_adapter_alone_and_keeps_the_mean() {
     let at = |step: u64| {
         let mode = Mode::Training {
             dropout: Stream::new(9).at(step),
+            checkpoints: None,
         };
         layer.forward(&x, &mode).unwrap()
     };

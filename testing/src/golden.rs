@@ -1,6 +1,8 @@
 //! One golden case: `golden.safetensors` with inputs and expected outputs, `golden.json` with notes and scalars.
 
+use candle_core::safetensors::Load;
 use candle_core::{Device, Tensor};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -77,12 +79,23 @@ impl Golden {
     }
 }
 
-/// Every tensor of a safetensors file, as stored.
+/// Every tensor of a safetensors file, as stored; truth values as u8.
 ///
 /// # Panics
 /// When the file is missing or broken.
 #[track_caller]
 pub fn load(path: &Path) -> HashMap<String, Tensor> {
-    candle_core::safetensors::load(path, &Device::Cpu)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let file = SafeTensors::deserialize(&bytes)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let tensor = |(name, view): (String, TensorView<'_>)| {
+        let tensor = match view.dtype() {
+            // Candle has no type for them.
+            Dtype::BOOL => Tensor::from_slice(view.data(), view.shape(), &Device::Cpu),
+            _ => view.load(&Device::Cpu),
+        };
+        let tensor = tensor.unwrap_or_else(|error| panic!("{}: {name}: {error}", path.display()));
+        (name, tensor)
+    };
+    file.tensors().into_iter().map(tensor).collect()
 }

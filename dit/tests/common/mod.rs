@@ -6,7 +6,7 @@
 )]
 
 use candle_core::{DType, Device, Tensor};
-use dit::{Config, DiffusionTransformer, Drops, Inputs};
+use dit::diffrhythm::{Config, DiffusionTransformer, Drops, Inputs};
 use nn::{Linear, VisitLinears, Weights};
 use std::path::{Path, PathBuf};
 use testing::{Golden, pseudo_random};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
+use dit::diffrhythm::{Drops, Inputs};
 use dit::flow;
-use dit::{Drops, Inputs};
 use nn::{Mode, Stream};
 
 use super::batch::Batch;
@@ -65,6 +65,7 @@ impl TrainableAdapter {
             batch,
             &Mode::Training {
                 dropout: self.dropout.at(step as u64),
+                checkpoints: None,
             },
         )
     }

@@ -5,7 +5,7 @@
 
 use super::softmax::softmax_row;
 use crate::matrix::{MatrixMut, MatrixRef, Threads};
-use crate::simd::{dot, vectorized};
+use crate::simd::{dot, maximum, vectorized};
 use crate::storage::{gradient_for, incoming, slice, with_values};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -14,96 +14,172 @@ use std::ops::Range;
 /// Query frames whose weights are in memory at a time, for each thread.
 const TILE_FRAMES: usize = 256;
 
-/// `softmax(q k^T / sqrt(head_dim)) v` for every head; with `causal`, a frame sees itself and earlier frames only.
+/// Heads and visibility of [`attention`].
+#[derive(Clone, Debug)]
+pub struct AttentionOptions {
+    /// Heads of the queries.
+    pub heads: usize,
+    /// Heads of keys and values, a divisor of `heads`: each serves as many consecutive query heads (Ainslie et al. 2023,
+    /// "GQA").
+    pub key_heads: usize,
+    /// Which keys a query sees.
+    pub mask: Mask,
+}
+
+/// Which keys a query sees.
+#[derive(Clone, Debug, Default)]
+pub enum Mask {
+    /// All of them.
+    #[default]
+    None,
+    /// Its own frame and earlier ones.
+    Causal,
+    /// The keys marked 1 in `[batch, key_frames]`, u8. An item without any is answered with zeros.
+    Keys(Tensor),
+}
+
+impl AttentionOptions {
+    /// As many key heads as query heads, every key visible.
+    pub fn new(heads: usize) -> Self {
+        Self {
+            heads,
+            key_heads: heads,
+            mask: Mask::None,
+        }
+    }
+
+    /// Frames see themselves and earlier frames only.
+    pub fn causal(self, causal: bool) -> Self {
+        let mask = if causal { Mask::Causal } else { Mask::None };
+        Self { mask, ..self }
+    }
+}
+
+/// `softmax(q k^T / sqrt(head_dim)) v` for every head (Vaswani et al. 2017).
 ///
 /// # Shapes
-/// `q`: `[batch, frames, heads * head_dim]`; `k`, `v`: `[batch, key_frames, heads * head_dim]`; result: as `q`.
+/// `q`: `[batch, frames, heads * head_dim]`; `k`, `v`: `[batch, key_frames, key_heads * head_dim]`; result: as `q`.
 ///
 /// # Errors
 /// When the shapes do not fit, or a causal call has `frames != key_frames`.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, causal: bool) -> Result<Tensor> {
-    let ((batch, frames, features), (key_batch, key_frames, key_features)) =
-        (q.dims3()?, k.dims3()?);
-    if heads == 0
-        || features % heads != 0
-        || key_features != features
-        || key_batch != batch
-        || k.dims() != v.dims()
-        || key_frames == 0
-        || causal && key_frames != frames
-    {
-        bail!(
-            "attention: {heads} heads (causal: {causal}) with q {:?}, k {:?}, v {:?}",
-            q.shape(),
-            k.shape(),
-            v.shape()
-        );
-    }
-    let op = Attention {
-        heads,
-        frames,
-        key_frames,
-        head_dim: features / heads,
-        causal,
-    };
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions) -> Result<Tensor> {
+    let op = Attention::new(q, k, v, options)?;
     q.contiguous()?
         .apply_op3(&k.contiguous()?, &v.contiguous()?, op)
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Attention {
     heads: usize,
+    key_heads: usize,
     frames: usize,
     key_frames: usize,
     head_dim: usize,
     causal: bool,
+    /// `[batch, key_frames]`, 1 where a key is seen.
+    seen: Option<Vec<u8>>,
 }
 
-/// One head of one item: its queries, keys and values.
+/// One head of one item: its queries, and the keys and values that it shares with the other heads of its group.
 #[derive(Clone, Copy)]
 struct Head<'a> {
     q: &'a [f32],
     k: &'a [f32],
     v: &'a [f32],
+    seen: Option<&'a [u8]>,
 }
 
 impl Attention {
+    fn new(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions) -> Result<Self> {
+        let ((batch, frames, features), (key_batch, key_frames, key_features)) =
+            (q.dims3()?, k.dims3()?);
+        let AttentionOptions {
+            heads, key_heads, ..
+        } = *options;
+        let causal = matches!(options.mask, Mask::Causal);
+        if heads * key_heads == 0
+            || features % heads != 0
+            || heads % key_heads != 0
+            || key_features != features / heads * key_heads
+            || key_batch != batch
+            || k.dims() != v.dims()
+            || key_frames == 0
+            || causal && key_frames != frames
+        {
+            bail!(
+                "attention: {options:?} with q {:?}, k {:?}, v {:?}",
+                q.shape(),
+                k.shape(),
+                v.shape()
+            );
+        }
+        let seen = match &options.mask {
+            Mask::Keys(mask) if mask.dims() != [batch, key_frames] => bail!(
+                "attention: mask {:?} for keys {:?}",
+                mask.shape(),
+                k.shape()
+            ),
+            Mask::Keys(mask) => Some(mask.flatten_all()?.to_vec1::<u8>()?),
+            Mask::None | Mask::Causal => None,
+        };
+        Ok(Self {
+            heads,
+            key_heads,
+            frames,
+            key_frames,
+            head_dim: features / heads,
+            causal,
+            seen,
+        })
+    }
+
+    /// Query heads that share one head of keys and values.
+    fn group(&self) -> usize {
+        self.heads / self.key_heads
+    }
+
+    /// Values from one frame of the queries to the next.
     fn row(&self) -> usize {
         self.heads * self.head_dim
+    }
+
+    /// Values from one frame of the keys to the next.
+    fn key_row(&self) -> usize {
+        self.key_heads * self.head_dim
     }
 
     fn scale(&self) -> f32 {
         1.0 / (self.head_dim as f32).sqrt()
     }
 
-    fn head<'a>(
-        &self,
-        q: &'a [f32],
-        k: &'a [f32],
-        v: &'a [f32],
-        item: usize,
-        head: usize,
-    ) -> Head<'a> {
+    fn head<'a>(&'a self, [q, k, v]: [&'a [f32]; 3], item: usize, head: usize) -> Head<'a> {
+        let keys = item * self.key_frames;
+        let key_start = keys * self.key_row() + head / self.group() * self.head_dim;
         Head {
-            q: self.start(q, self.frames, item, head),
-            k: self.start(k, self.key_frames, item, head),
-            v: self.start(v, self.key_frames, item, head),
+            q: &q[self.start(item, head)..],
+            k: &k[key_start..],
+            v: &v[key_start..],
+            seen: self
+                .seen
+                .as_ref()
+                .map(|seen| &seen[keys..keys + self.key_frames]),
         }
     }
 
-    /// Values from a head's first one on.
-    fn start<'a>(&self, values: &'a [f32], frames: usize, item: usize, head: usize) -> &'a [f32] {
-        &values[item * frames * self.row() + head * self.head_dim..]
+    /// Where a query head's first value is.
+    fn start(&self, item: usize, head: usize) -> usize {
+        item * self.frames * self.row() + head * self.head_dim
     }
 
-    /// Some frames of a head, `[frames, head_dim]`, given its values from the first one on.
-    fn rows<'a>(&self, values: &'a [f32], frames: Range<usize>) -> MatrixRef<'a> {
-        MatrixRef::strided(
-            &values[frames.start * self.row()..],
-            frames.len(),
-            self.head_dim,
-            self.row(),
-        )
+    /// Some frames of a query head, `[frames, head_dim]`, given its values from the first one on.
+    fn queries<'a>(&self, values: &'a [f32], frames: &Range<usize>) -> MatrixRef<'a> {
+        let first = &values[frames.start * self.row()..];
+        MatrixRef::strided(first, frames.len(), self.head_dim, self.row())
+    }
+
+    /// The first frames of a head of keys or values.
+    fn keys<'a>(&self, values: &'a [f32], frames: usize) -> MatrixRef<'a> {
+        MatrixRef::strided(values, frames, self.head_dim, self.key_row())
     }
 
     /// Equal tiles of query frames.
@@ -131,10 +207,7 @@ impl Attention {
     fn weights(&self, head: Head<'_>, tile: &Range<usize>, weights: &mut Vec<f32>) {
         let visible = self.visible(tile);
         weights.resize(tile.len() * visible, 0.0);
-        let (queries, keys) = (
-            self.rows(head.q, tile.clone()),
-            self.rows(head.k, 0..visible),
-        );
+        let (queries, keys) = (self.queries(head.q, tile), self.keys(head.k, visible));
         MatrixMut::new(weights, tile.len(), visible).product(
             queries,
             keys.t(),
@@ -145,74 +218,93 @@ impl Attention {
         let (causal, first) = (self.causal, tile.start);
         vectorized(|| {
             for (number, row) in weights.chunks_exact_mut(visible).enumerate() {
-                let seen = if causal { first + number + 1 } else { visible };
-                softmax_row(&mut row[..seen]);
-                row[seen..].fill(0.0);
+                match head.seen {
+                    Some(seen) => masked_softmax_row(row, seen),
+                    None => {
+                        let seen = if causal { first + number + 1 } else { visible };
+                        softmax_row(&mut row[..seen]);
+                        row[seen..].fill(0.0);
+                    }
+                }
             }
         });
     }
 
-    fn forward(&self, q: &[f32], k: &[f32], v: &[f32]) -> Vec<f32> {
-        let mut result = vec![0f32; q.len()];
-        let heads = self.split(&mut result, self.frames);
+    fn forward(&self, arguments: [&[f32]; 3]) -> Vec<f32> {
+        let mut result = vec![0f32; arguments[0].len()];
+        let heads = split(&mut result, self.frames, self.row(), self.head_dim);
         heads
             .into_par_iter()
             .for_each_init(Vec::new, |weights, (item, number, result)| {
-                let head = self.head(q, k, v, item, number);
+                let head = self.head(arguments, item, number);
                 let mut result = result.into_rows();
                 for tile in self.tiles() {
                     self.weights(head, &tile, weights);
                     let visible = self.visible(&tile);
                     let left = MatrixRef::new(weights, tile.len(), visible);
-                    let values = self.rows(head.v, 0..visible);
-                    result
-                        .next_rows(tile.len())
-                        .product(left, values, 1.0, false, Threads::One);
+                    result.next_rows(tile.len()).product(
+                        left,
+                        self.keys(head.v, visible),
+                        1.0,
+                        false,
+                        Threads::One,
+                    );
                 }
             });
         result
     }
 
-    fn backward(&self, q: &[f32], k: &[f32], v: &[f32], gradient: &[f32]) -> [Vec<f32>; 3] {
-        let mut for_q = vec![0f32; q.len()];
-        let (mut for_k, mut for_v) = (vec![0f32; k.len()], vec![0f32; v.len()]);
-        let targets: Vec<_> = self
-            .split(&mut for_q, self.frames)
+    fn backward(&self, arguments: [&[f32]; 3], gradient: &[f32]) -> [Vec<f32>; 3] {
+        let [mut for_q, mut for_k, mut for_v] = arguments.map(|values| vec![0f32; values.len()]);
+        let mut for_queries = split(&mut for_q, self.frames, self.row(), self.head_dim).into_iter();
+        let targets: Vec<_> = split(&mut for_k, self.key_frames, self.key_row(), self.head_dim)
             .into_iter()
-            .zip(self.split(&mut for_k, self.key_frames))
-            .zip(self.split(&mut for_v, self.key_frames))
+            .zip(split(
+                &mut for_v,
+                self.key_frames,
+                self.key_row(),
+                self.head_dim,
+            ))
+            .map(|((item, number, for_k), (_, _, for_v))| {
+                let group: Vec<_> = for_queries.by_ref().take(self.group()).collect();
+                (item, number, group, for_k, for_v)
+            })
             .collect();
+        // One piece of work is a head of keys with its group of query heads: they add to the same gradients.
         targets.into_par_iter().for_each_init(
             || (Vec::new(), Vec::new()),
-            |(weights, slopes), (((item, number, for_q), (_, _, for_k)), (_, _, for_v))| {
-                let head = self.head(q, k, v, item, number);
-                let gradient = self.start(gradient, self.frames, item, number);
-                let mut for_q = for_q.into_rows();
-                let (mut for_k, mut for_v) = (for_k, for_v);
-                for tile in self.tiles() {
-                    let visible = self.visible(&tile);
-                    self.weights(head, &tile, weights);
-                    let gradient = self.rows(gradient, tile.clone());
-                    self.slopes(head, &tile, weights, gradient, slopes);
-                    let weights = MatrixRef::new(weights, tile.len(), visible);
-                    let slopes = MatrixRef::new(slopes, tile.len(), visible);
-                    let (queries, keys) = (
-                        self.rows(head.q, tile.clone()),
-                        self.rows(head.k, 0..visible),
-                    );
-                    for_q
-                        .next_rows(tile.len())
-                        .product(slopes, keys, 1.0, false, Threads::One);
-                    for_k
-                        .first_rows(visible)
-                        .product(slopes.t(), queries, 1.0, true, Threads::One);
-                    for_v.first_rows(visible).product(
-                        weights.t(),
-                        gradient,
-                        1.0,
-                        true,
-                        Threads::One,
-                    );
+            |(weights, slopes), (_, _, group, mut for_k, mut for_v)| {
+                for (item, number, for_q) in group {
+                    let head = self.head(arguments, item, number);
+                    let gradient = &gradient[self.start(item, number)..];
+                    let mut for_q = for_q.into_rows();
+                    for tile in self.tiles() {
+                        let visible = self.visible(&tile);
+                        self.weights(head, &tile, weights);
+                        let gradient = self.queries(gradient, &tile);
+                        self.slopes(head, &tile, weights, gradient, slopes);
+                        let weights = MatrixRef::new(weights, tile.len(), visible);
+                        let slopes = MatrixRef::new(slopes, tile.len(), visible);
+                        let (queries, keys) =
+                            (self.queries(head.q, &tile), self.keys(head.k, visible));
+                        for_q
+                            .next_rows(tile.len())
+                            .product(slopes, keys, 1.0, false, Threads::One);
+                        for_k.first_rows(visible).product(
+                            slopes.t(),
+                            queries,
+                            1.0,
+                            true,
+                            Threads::One,
+                        );
+                        for_v.first_rows(visible).product(
+                            weights.t(),
+                            gradient,
+                            1.0,
+                            true,
+                            Threads::One,
+                        );
+                    }
                 }
             },
         );
@@ -230,7 +322,7 @@ impl Attention {
     ) {
         let (visible, scale) = (self.visible(tile), self.scale());
         slopes.resize(tile.len() * visible, 0.0);
-        let values = self.rows(head.v, 0..visible);
+        let values = self.keys(head.v, visible);
         MatrixMut::new(slopes, tile.len(), visible).product(
             gradient,
             values.t(),
@@ -250,29 +342,46 @@ impl Attention {
             }
         });
     }
+}
 
-    /// `[batch, frames, heads * head_dim]` as matrices `[frames, head_dim]`, with item and head.
-    fn split<'a>(
-        &self,
-        values: &'a mut [f32],
-        frames: usize,
-    ) -> Vec<(usize, usize, MatrixMut<'a>)> {
-        if values.is_empty() {
-            return Vec::new();
-        }
-        let row = self.row();
-        values
-            .chunks_mut(frames * row)
-            .enumerate()
-            .flat_map(|(item, values)| {
-                let heads = MatrixMut::new(values, frames, row).column_blocks(self.head_dim);
-                heads
-                    .into_iter()
-                    .enumerate()
-                    .map(move |(head, (_, block))| (item, head, block))
-            })
-            .collect()
+/// The softmax over the keys that are seen, zero elsewhere. Call it inside `vectorized`.
+#[inline(always)]
+fn masked_softmax_row(row: &mut [f32], seen: &[u8]) {
+    for (value, &seen) in row.iter_mut().zip(seen) {
+        *value = if seen == 0 { f32::NEG_INFINITY } else { *value };
     }
+    if maximum(row) == f32::NEG_INFINITY {
+        row.fill(0.0);
+        return;
+    }
+    softmax_row(row);
+    // The exponential saturates above zero.
+    for (value, &seen) in row.iter_mut().zip(seen) {
+        *value = if seen == 0 { 0.0 } else { *value };
+    }
+}
+
+/// `[batch, frames, row]` as matrices `[frames, head_dim]`, with item and head.
+fn split(
+    values: &mut [f32],
+    frames: usize,
+    row: usize,
+    head_dim: usize,
+) -> Vec<(usize, usize, MatrixMut<'_>)> {
+    if values.is_empty() {
+        return Vec::new();
+    }
+    values
+        .chunks_mut(frames * row)
+        .enumerate()
+        .flat_map(|(item, values)| {
+            let heads = MatrixMut::new(values, frames, row).column_blocks(head_dim);
+            heads
+                .into_iter()
+                .enumerate()
+                .map(move |(head, (_, block))| (item, head, block))
+        })
+        .collect()
 }
 
 impl CustomOp3 for Attention {
@@ -290,12 +399,12 @@ impl CustomOp3 for Attention {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let name = "attention";
-        let (q, k, v) = (
+        let arguments = [
             slice(name, s1, l1)?,
             slice(name, s2, l2)?,
             slice(name, s3, l3)?,
-        );
-        Ok((CpuStorage::F32(self.forward(q, k, v)), l1.shape().clone()))
+        ];
+        Ok((CpuStorage::F32(self.forward(arguments)), l1.shape().clone()))
     }
 
     fn bwd(
@@ -309,7 +418,7 @@ impl CustomOp3 for Attention {
         let gradient = incoming(gradient)?;
         let [for_q, for_k, for_v] =
             with_values("attention", [q, k, v, &gradient], |[q, k, v, gradient]| {
-                Ok(self.backward(q, k, v, gradient))
+                Ok(self.backward([q, k, v], gradient))
             })?;
         Ok((
             gradient_for(q, for_q)?,
@@ -323,85 +432,108 @@ impl CustomOp3 for Attention {
 mod tests {
     use super::*;
     use crate::ops::softmax;
+    use candle_core::{Device, Var};
     use testing::{assert_close, assert_gradients, pseudo_random};
 
-    /// Composed of stock products, which are correct, and a mask.
-    fn reference(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, causal: bool) -> Result<Tensor> {
+    /// Composed of stock products, which are correct, and an added mask.
+    fn reference(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions) -> Result<Tensor> {
         let (batch, frames, features) = q.dims3()?;
-        let key_frames = k.dim(1)?;
-        let split = |x: &Tensor, frames| {
-            x.reshape((batch, frames, heads, features / heads))?
+        let (key_frames, head_dim) = (k.dim(1)?, features / options.heads);
+        let split = |x: &Tensor, frames, heads: usize| {
+            x.reshape((batch, frames, heads, 1, head_dim))?
+                .broadcast_as((batch, frames, heads, options.heads / heads, head_dim))?
+                .reshape((batch, frames, options.heads, head_dim))?
                 .transpose(1, 2)?
                 .contiguous()
         };
-        let (q, k, v) = (
-            split(q, frames)?,
-            split(k, key_frames)?,
-            split(v, key_frames)?,
-        );
-        let scores =
-            (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / ((features / heads) as f64).sqrt())?;
-        let mask: Vec<f32> = (0..frames * key_frames)
-            .map(|place| {
-                if causal && place % key_frames > place / key_frames {
-                    -1e9
-                } else {
-                    0.0
-                }
-            })
-            .collect();
-        let mask = Tensor::from_vec(mask, (1, 1, frames, key_frames), q.device())?;
-        let weights = softmax(&scores.broadcast_add(&mask)?)?;
-        weights
+        let q = split(q, frames, options.heads)?;
+        let k = split(k, key_frames, options.key_heads)?;
+        let v = split(v, key_frames, options.key_heads)?;
+        let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (head_dim as f64).sqrt())?;
+        let hidden = |item: usize, frame: usize, key: usize| match &options.mask {
+            Mask::None => false,
+            Mask::Causal => key > frame,
+            Mask::Keys(seen) => seen.to_vec2::<u8>().unwrap()[item][key] == 0,
+        };
+        let mut mask = Vec::new();
+        for item in 0..batch {
+            for frame in 0..frames {
+                mask.extend((0..key_frames).map(|key| match hidden(item, frame, key) {
+                    true => -1e9f32,
+                    false => 0.0,
+                }));
+            }
+        }
+        let mask = Tensor::from_vec(mask, (batch, 1, frames, key_frames), q.device())?;
+        softmax(&scores.broadcast_add(&mask)?)?
             .matmul(&v)?
             .transpose(1, 2)?
             .reshape((batch, frames, features))
     }
 
-    fn arguments(batch: usize, frames: usize, key_frames: usize, features: usize) -> [Tensor; 3] {
-        let wide = |frames, seed| (pseudo_random((batch, frames, features), seed) * 2.0).unwrap();
-        [wide(frames, 1), wide(key_frames, 2), wide(key_frames, 3)]
+    /// `[batch, frames, key_frames, heads, key_heads, head_dim]`
+    type Sizes = [usize; 6];
+
+    fn arguments([batch, frames, key_frames, heads, key_heads, head_dim]: Sizes) -> [Tensor; 3] {
+        let wide = |frames, heads, seed| {
+            (pseudo_random((batch, frames, heads * head_dim), seed) * 2.0).unwrap()
+        };
+        [
+            wide(frames, heads, 1),
+            wide(key_frames, key_heads, 2),
+            wide(key_frames, key_heads, 3),
+        ]
+    }
+
+    /// Every mask that fits: none, some keys, and causal where queries are keys.
+    fn options([batch, frames, key_frames, heads, key_heads, _]: Sizes) -> Vec<AttentionOptions> {
+        let marks: Vec<u8> = (0..batch * key_frames)
+            .map(|place| u8::from(place % 3 != 1))
+            .collect();
+        let marks = Tensor::from_vec(marks, (batch, key_frames), &Device::Cpu).unwrap();
+        let mut masks = vec![Mask::None, Mask::Keys(marks)];
+        masks.extend((frames == key_frames).then_some(Mask::Causal));
+        let with = |mask| AttentionOptions {
+            heads,
+            key_heads,
+            mask,
+        };
+        masks.into_iter().map(with).collect()
     }
 
     #[test]
     fn matches_the_formula() {
         let cases = [
-            (1, 1, 1, 4, 1),
-            (2, 7, 7, 12, 3),
-            (1, 300, 300, 8, 2),
-            (2, 600, 600, 4, 1),
-            (2, 5, 9, 12, 2),
+            [1, 1, 1, 1, 1, 4],
+            [2, 7, 7, 3, 3, 4],
+            [1, 300, 300, 2, 2, 4],
+            [2, 600, 600, 1, 1, 4],
+            [2, 5, 9, 2, 2, 6],
+            [2, 9, 5, 6, 2, 3],
+            [2, 300, 7, 4, 1, 5],
         ];
-        for (batch, frames, key_frames, features, heads) in cases {
-            for causal in [false, true] {
-                if causal && frames != key_frames {
-                    continue;
-                }
-                let [q, k, v] = arguments(batch, frames, key_frames, features);
-                let found = attention(&q, &k, &v, heads, causal).unwrap();
-                let expected = reference(&q, &k, &v, heads, causal).unwrap();
-                assert_close(
-                    &format!("{frames} frames, causal {causal}"),
-                    &found,
-                    &expected,
-                    2e-6,
-                );
+        for sizes in cases {
+            let [q, k, v] = arguments(sizes);
+            for options in options(sizes) {
+                let found = attention(&q, &k, &v, &options).unwrap();
+                let expected = reference(&q, &k, &v, &options).unwrap();
+                assert_close(&format!("{sizes:?} {options:?}"), &found, &expected, 2e-6);
             }
         }
     }
 
     #[test]
     fn gradients() {
-        for (batch, frames, key_frames, features, heads) in
-            [(1, 1, 1, 2, 1), (2, 5, 5, 6, 2), (1, 3, 4, 6, 3)]
-        {
-            for causal in [false, true] {
-                if causal && frames != key_frames {
-                    continue;
-                }
-                let arguments = arguments(batch, frames, key_frames, features);
-                assert_gradients("attention", &arguments, |t| {
-                    attention(&t[0], &t[1], &t[2], heads, causal)
+        let cases = [
+            [1, 1, 1, 1, 1, 2],
+            [2, 5, 5, 2, 2, 3],
+            [1, 3, 4, 3, 3, 2],
+            [2, 3, 5, 4, 2, 3],
+        ];
+        for sizes in cases {
+            for options in options(sizes) {
+                assert_gradients(&format!("{options:?}"), &arguments(sizes), |t| {
+                    attention(&t[0], &t[1], &t[2], &options)
                 });
             }
         }
@@ -409,46 +541,63 @@ mod tests {
 
     #[test]
     fn gradients_over_several_tiles_match_the_composed_form() {
-        for causal in [false, true] {
-            let arguments =
-                arguments(2, 530, 530, 8).map(|t| candle_core::Var::from_tensor(&t).unwrap());
-            let [q, k, v] = &arguments;
-            let weights = pseudo_random((2, 530, 8), 4);
-            let gradients = |y: Tensor| {
-                (y * &weights)
-                    .unwrap()
-                    .sum_all()
-                    .unwrap()
-                    .backward()
-                    .unwrap()
-            };
-            let found = gradients(attention(q, k, v, 2, causal).unwrap());
-            let expected = gradients(reference(q, k, v, 2, causal).unwrap());
-            for (name, var) in ["q", "k", "v"].iter().zip(&arguments) {
-                assert_close(
-                    name,
-                    found.get(var).unwrap(),
-                    expected.get(var).unwrap(),
-                    1e-5,
-                );
+        for sizes in [[2, 530, 530, 2, 2, 4], [1, 530, 530, 4, 2, 3]] {
+            for options in options(sizes) {
+                let arguments = arguments(sizes).map(|t| Var::from_tensor(&t).unwrap());
+                let [q, k, v] = &arguments;
+                let weights = pseudo_random(q.dims(), 4);
+                let gradients = |y: Tensor| {
+                    let sum = (y * &weights).and_then(|y| y.sum_all()).unwrap();
+                    sum.backward().unwrap()
+                };
+                let found = gradients(attention(q, k, v, &options).unwrap());
+                let expected = gradients(reference(q, k, v, &options).unwrap());
+                for (name, var) in ["q", "k", "v"].iter().zip(&arguments) {
+                    let (found, expected) = (found.get(var).unwrap(), expected.get(var).unwrap());
+                    assert_close(name, found, expected, 1e-5);
+                }
             }
         }
     }
 
     #[test]
     fn causal_frames_do_not_see_the_future() {
-        let [q, k, v] = arguments(1, 6, 6, 4);
+        let [q, k, v] = arguments([1, 6, 6, 2, 2, 2]);
+        let options = AttentionOptions::new(2).causal(true);
         let cut = |t: &Tensor| t.narrow(1, 0, 4).unwrap();
-        let whole = attention(&q, &k, &v, 2, true).unwrap();
-        let part = attention(&cut(&q), &cut(&k), &cut(&v), 2, true).unwrap();
+        let whole = attention(&q, &k, &v, &options).unwrap();
+        let part = attention(&cut(&q), &cut(&k), &cut(&v), &options).unwrap();
         assert_close("early frames", &part, &cut(&whole), 1e-6);
     }
 
     #[test]
+    fn an_item_that_sees_no_key_is_zero() {
+        let [q, k, v] = arguments([2, 3, 4, 1, 1, 2]);
+        let marks = Tensor::from_vec(vec![0u8, 0, 0, 0, 1, 1, 1, 1], (2, 4), &Device::Cpu);
+        let options = AttentionOptions {
+            mask: Mask::Keys(marks.unwrap()),
+            ..AttentionOptions::new(1)
+        };
+        let found = attention(&q, &k, &v, &options).unwrap();
+        let found = found.to_vec3::<f32>().unwrap();
+        assert!(found[0].iter().flatten().all(|&value| value == 0.0));
+        assert!(found[1].iter().flatten().all(|&value| value != 0.0));
+    }
+
+    #[test]
     fn shapes_that_do_not_fit_are_errors() {
-        let [q, k, v] = arguments(1, 5, 9, 12);
-        assert!(attention(&q, &k, &v, 5, false).is_err());
-        assert!(attention(&q, &k, &v, 2, true).is_err());
-        assert!(attention(&q, &k, &q, 2, false).is_err());
+        let [q, k, v] = arguments([1, 5, 9, 2, 2, 6]);
+        let plain = AttentionOptions::new;
+        assert!(attention(&q, &k, &v, &plain(5)).is_err());
+        assert!(attention(&q, &k, &v, &plain(2).causal(true)).is_err());
+        assert!(attention(&q, &k, &q, &plain(2)).is_err());
+        let uneven = AttentionOptions {
+            key_heads: 2,
+            ..plain(3)
+        };
+        assert!(attention(&q, &k, &v, &uneven).is_err());
+        let mask = Mask::Keys(Tensor::zeros((1, 5), candle_core::DType::U8, &Device::Cpu).unwrap());
+        let wrong_mask = AttentionOptions { mask, ..plain(2) };
+        assert!(attention(&q, &k, &v, &wrong_mask).is_err());
     }
 }

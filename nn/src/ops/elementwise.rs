@@ -2,7 +2,7 @@
 
 use crate::simd::{PARALLEL_MIN, erf, exp, sigmoid, vectorized};
 use crate::storage::{gradient_for, incoming, slice, with_values};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
@@ -28,17 +28,6 @@ pub fn gelu_erf(x: &Tensor) -> Result<Tensor> {
 /// As [`silu`].
 pub fn mish(x: &Tensor) -> Result<Tensor> {
     apply::<Mish>(x)
-}
-
-/// `silu(gate) * up`, the gated activation of Llama's MLP (Shazeer 2020, "GLU Variants Improve Transformer").
-///
-/// # Errors
-/// When the shapes differ.
-pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    if gate.dims() != up.dims() {
-        bail!("swiglu: gate {:?} and up {:?}", gate.shape(), up.shape());
-    }
-    gate.contiguous()?.apply_op2(&up.contiguous()?, Swiglu)
 }
 
 trait Activation: Send + Sync + 'static {
@@ -154,75 +143,6 @@ impl<A: Activation> CustomOp1 for Elementwise<A> {
     }
 }
 
-struct Swiglu;
-
-impl CustomOp2 for Swiglu {
-    fn name(&self) -> &'static str {
-        "swiglu"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (gate, up) = (slice("swiglu", s1, l1)?, slice("swiglu", s2, l2)?);
-        let mut y = vec![0f32; gate.len()];
-        let pieces = y
-            .par_chunks_mut(PARALLEL_MIN)
-            .zip(gate.par_chunks(PARALLEL_MIN));
-        pieces
-            .zip(up.par_chunks(PARALLEL_MIN))
-            .for_each(|((y, gate), up)| {
-                vectorized(|| {
-                    for ((y, &gate), &up) in y.iter_mut().zip(gate).zip(up) {
-                        *y = Silu::value(gate) * up;
-                    }
-                });
-            });
-        Ok((CpuStorage::F32(y), l1.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        gate: &Tensor,
-        up: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = incoming(gradient)?;
-        let mut for_gate = vec![0f32; gate.elem_count()];
-        let mut for_up = vec![0f32; gate.elem_count()];
-        with_values("swiglu", [gate, up, &gradient], |[gate, up, gradient]| {
-            let sources = gate
-                .par_chunks(PARALLEL_MIN)
-                .zip(up.par_chunks(PARALLEL_MIN))
-                .zip(gradient.par_chunks(PARALLEL_MIN));
-            let targets = for_gate
-                .par_chunks_mut(PARALLEL_MIN)
-                .zip(for_up.par_chunks_mut(PARALLEL_MIN));
-            targets
-                .zip(sources)
-                .for_each(|((for_gate, for_up), ((gate, up), gradient))| {
-                    vectorized(|| {
-                        let sources = gate.iter().zip(up).zip(gradient);
-                        for ((for_gate, for_up), ((&gate, &up), &gradient)) in
-                            for_gate.iter_mut().zip(for_up).zip(sources)
-                        {
-                            let share = sigmoid(gate);
-                            *for_gate = gradient * up * share * (1.0 + gate * (1.0 - share));
-                            *for_up = gradient * gate * share;
-                        }
-                    });
-                });
-            Ok(())
-        })?;
-        Ok((gradient_for(gate, for_gate)?, gradient_for(up, for_up)?))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,9 +171,6 @@ mod tests {
         let mish_of = |x: f64| x * x.exp().ln_1p().tanh();
         assert_close("mish", &mish(&x).unwrap(), &reference(&x, mish_of), 1e-6);
         assert_close("gelu", &gelu_erf(&x).unwrap(), &x.gelu_erf().unwrap(), 1e-6);
-        let up = wide((2, 3, 7001), 2);
-        let expected = (reference(&x, silu_of) * &up).unwrap();
-        assert_close("swiglu", &swiglu(&x, &up).unwrap(), &expected, 1e-6);
     }
 
     #[test]
@@ -279,9 +196,6 @@ mod tests {
             for (name, op) in [("silu", silu as Op), ("gelu", gelu_erf), ("mish", mish)] {
                 assert_gradients(name, &[wide(shape, 1)], |t| op(&t[0]));
             }
-            assert_gradients("swiglu", &[wide(shape, 1), wide(shape, 2)], |t| {
-                swiglu(&t[0], &t[1])
-            });
         }
     }
 

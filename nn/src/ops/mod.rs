@@ -5,15 +5,17 @@
 pub mod attention;
 pub mod conv;
 pub mod elementwise;
+pub mod gated;
 pub mod grn;
 pub mod norm;
 pub mod rotary;
 pub mod snake;
 pub mod softmax;
 
-pub use attention::attention;
+pub use attention::{AttentionOptions, Mask, attention};
 pub use conv::{Conv1dOptions, ConvTranspose1dOptions, conv_transpose1d, conv1d};
-pub use elementwise::{gelu_erf, mish, silu, swiglu};
+pub use elementwise::{gelu_erf, mish, silu};
+pub use gated::{swiglu, swiglu_packed};
 pub use grn::grn;
 pub use norm::{layer_norm, rms_norm};
 pub use rotary::{RotaryTable, rotary};

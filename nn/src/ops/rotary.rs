@@ -1,5 +1,5 @@
 //! Rotary position embedding (Su et al. 2021, "RoFormer"), in the half-split form of Llama: the first half of each
-//! head's features pairs with the second.
+//! head's rotated features pairs with the second. All features are rotated, or the first ones only.
 
 use crate::simd::vectorized;
 use crate::storage::{gradient_for, incoming, slice, with_values};
@@ -15,9 +15,11 @@ pub struct RotaryTable(Arc<Table>);
 struct Table {
     frames: usize,
     head_dim: usize,
-    /// `[frames, head_dim / 2]`
+    /// Features of a head that are rotated, from its first on.
+    rotated: usize,
+    /// `[frames, rotated / 2]`
     cosines: Vec<f32>,
-    /// `[frames, head_dim / 2]`
+    /// `[frames, rotated / 2]`
     sines: Vec<f32>,
 }
 
@@ -27,11 +29,19 @@ impl RotaryTable {
     /// # Errors
     /// When `head_dim` is odd or zero.
     pub fn new(frames: usize, head_dim: usize, theta: f64) -> Result<Self> {
-        if head_dim == 0 || !head_dim.is_multiple_of(2) {
-            bail!("rotary: heads of {head_dim} features cannot be halved");
+        Self::partial(frames, head_dim, head_dim, theta)
+    }
+
+    /// Angles for the first `rotated` features of each head, `frame * theta^(-2 i / rotated)`; the others stay.
+    ///
+    /// # Errors
+    /// When `rotated` is odd, zero or more than `head_dim`.
+    pub fn partial(frames: usize, head_dim: usize, rotated: usize, theta: f64) -> Result<Self> {
+        if rotated == 0 || !rotated.is_multiple_of(2) || rotated > head_dim {
+            bail!("rotary: {rotated} of {head_dim} features cannot be rotated in pairs");
         }
-        let frequencies: Vec<f32> = (0..head_dim / 2)
-            .map(|index| 1.0 / (theta as f32).powf((2 * index) as f32 / head_dim as f32))
+        let frequencies: Vec<f32> = (0..rotated / 2)
+            .map(|index| 1.0 / (theta as f32).powf((2 * index) as f32 / rotated as f32))
             .collect();
         let angles: Vec<f32> = (0..frames)
             .flat_map(|frame| {
@@ -43,6 +53,7 @@ impl RotaryTable {
         Ok(Self(Arc::new(Table {
             frames,
             head_dim,
+            rotated,
             cosines: angles.iter().map(|angle| angle.cos()).collect(),
             sines: angles.iter().map(|angle| angle.sin()).collect(),
         })))
@@ -76,7 +87,7 @@ impl Rotary {
     /// Rotates by the angles times `direction`, 1 or -1.
     fn rotate(&self, x: &[f32], (frames, features): (usize, usize), direction: f32) -> Vec<f32> {
         let table = &*self.0.0;
-        let half = table.head_dim / 2;
+        let half = table.rotated / 2;
         let mut y = vec![0f32; x.len()];
         let rows = y
             .par_chunks_mut(features)
@@ -87,7 +98,11 @@ impl Rotary {
             let place = row % frames * half..(row % frames + 1) * half;
             let (cosines, sines) = (&table.cosines[place.clone()], &table.sines[place]);
             vectorized(|| {
-                for (y, x) in y.chunks_exact_mut(2 * half).zip(x.chunks_exact(2 * half)) {
+                let heads = y.chunks_exact_mut(table.head_dim);
+                for (y, x) in heads.zip(x.chunks_exact(table.head_dim)) {
+                    let ((y, y_rest), (x, x_rest)) =
+                        (y.split_at_mut(2 * half), x.split_at(2 * half));
+                    y_rest.copy_from_slice(x_rest);
                     let ((y_first, y_second), (x_first, x_second)) =
                         (y.split_at_mut(half), x.split_at(half));
                     let targets = y_first.iter_mut().zip(y_second);
@@ -134,28 +149,40 @@ mod tests {
         let (batch, frames, heads, head_dim) = (2, 5, 3, 6);
         let x = pseudo_random((batch, frames, heads * head_dim), 1);
         let values: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
-        let mut expected = Vec::new();
-        for (place, &value) in values.iter().enumerate() {
-            let (index, frame) = (place % head_dim, place / (heads * head_dim) % frames);
-            let half = head_dim / 2;
-            let angle = frame as f64 * 1e4f64.powf(-2.0 * (index % half) as f64 / head_dim as f64);
-            let turned = if index < half {
-                -values[place + half]
-            } else {
-                values[place - half]
-            };
-            expected
-                .push((f64::from(value) * angle.cos() + f64::from(turned) * angle.sin()) as f32);
+        for rotated in [6, 4, 2] {
+            let half = rotated / 2;
+            let mut expected = Vec::new();
+            for (place, &value) in values.iter().enumerate() {
+                let (index, frame) = (place % head_dim, place / (heads * head_dim) % frames);
+                let exponent = -2.0 * (index % half) as f64 / rotated as f64;
+                let angle = frame as f64 * 1e4f64.powf(exponent);
+                let turned = match index {
+                    index if index < half => -values[place + half],
+                    index if index < rotated => values[place - half],
+                    _ => {
+                        expected.push(value);
+                        continue;
+                    }
+                };
+                let sum = f64::from(value) * angle.cos() + f64::from(turned) * angle.sin();
+                expected.push(sum as f32);
+            }
+            let expected = Tensor::from_vec(expected, x.shape(), x.device()).unwrap();
+            let table = RotaryTable::partial(9, head_dim, rotated, 1e4).unwrap();
+            let found = rotary(&x, &table).unwrap();
+            assert_close(&format!("{rotated} of 6"), &found, &expected, 1e-6);
         }
-        let expected = Tensor::from_vec(expected, x.shape(), x.device()).unwrap();
-        let table = RotaryTable::new(9, head_dim, 1e4).unwrap();
-        assert_close("rotary", &rotary(&x, &table).unwrap(), &expected, 1e-6);
     }
 
     #[test]
     fn gradients() {
-        for (batch, frames, heads, head_dim) in [(1, 1, 1, 2), (2, 3, 2, 4), (1, 7, 1, 6)] {
-            let table = RotaryTable::new(frames, head_dim, 1e4).unwrap();
+        for (batch, frames, heads, head_dim, rotated) in [
+            (1, 1, 1, 2, 2),
+            (2, 3, 2, 4, 4),
+            (1, 7, 1, 6, 6),
+            (2, 3, 2, 5, 2),
+        ] {
+            let table = RotaryTable::partial(frames, head_dim, rotated, 1e4).unwrap();
             assert_gradients(
                 "rotary",
                 &[pseudo_random((batch, frames, heads * head_dim), 1)],
@@ -169,5 +196,6 @@ mod tests {
         let x = pseudo_random((1, 5, 4), 1);
         assert!(rotary(&x, &RotaryTable::new(4, 4, 1e4).unwrap()).is_err());
         assert!(RotaryTable::new(4, 3, 1e4).is_err());
+        assert!(RotaryTable::partial(4, 4, 6, 1e4).is_err());
     }
 }

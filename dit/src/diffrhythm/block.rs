@@ -1,14 +1,15 @@
 //! One transformer block, as in Llama (Touvron et al. 2023): RMS norm, rotary self-attention, RMS norm, gated MLP.
 
-use crate::config::Config;
-use crate::model::Trace;
+use super::config::Config;
+use super::model::Trace;
 use candle_core::{Result, Tensor};
-use nn::ops::{RotaryTable, attention, rms_norm, rotary, swiglu};
+use nn::ops::{AttentionOptions, RotaryTable, attention, rms_norm, rotary, swiglu};
 use nn::{Linear, Mode, Scope, VisitLinears, WeightsError};
 
 const NORM_EPSILON: f64 = 1e-6;
 
-/// One block.
+/// One block; clones share their weights.
+#[derive(Clone)]
 pub(crate) struct Block {
     input_norm: Tensor,
     q: Linear,
@@ -19,15 +20,14 @@ pub(crate) struct Block {
     gate: Linear,
     up: Linear,
     down: Linear,
-    heads: usize,
-    causal: bool,
+    attention: AttentionOptions,
 }
 
 impl Block {
     pub(crate) fn load(config: &Config, scope: &Scope) -> std::result::Result<Self, WeightsError> {
         let (dim, inner) = (config.dim, config.dim * config.ff_mult);
-        let (attention, mlp) = (scope.pp("self_attn"), scope.pp("mlp"));
-        let square = |name: &str| Linear::load(&attention.pp(name), dim, dim, false);
+        let (heads, mlp) = (scope.pp("self_attn"), scope.pp("mlp"));
+        let square = |name: &str| Linear::load(&heads.pp(name), dim, dim, false);
         let norm = |name: &str| scope.pp(name).get("weight", &[dim]);
         Ok(Self {
             input_norm: norm("input_layernorm")?,
@@ -39,8 +39,7 @@ impl Block {
             gate: Linear::load(&mlp.pp("gate_proj"), dim, inner, false)?,
             up: Linear::load(&mlp.pp("up_proj"), dim, inner, false)?,
             down: Linear::load(&mlp.pp("down_proj"), inner, dim, false)?,
-            heads: config.attention_heads,
-            causal: config.causal,
+            attention: AttentionOptions::new(config.attention_heads).causal(config.causal),
         })
     }
 
@@ -59,7 +58,7 @@ impl Block {
         let v = self.v.forward(&normal, mode)?;
         let mixed = self
             .o
-            .forward(&attention(&q, &k, &v, self.heads, self.causal)?, mode)?;
+            .forward(&attention(&q, &k, &v, &self.attention)?, mode)?;
         trace(&format!("{name}.self_attn"), &mixed);
         let x = (x + mixed)?;
 

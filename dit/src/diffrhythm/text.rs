@@ -1,6 +1,6 @@
 //! The text embedding: one token per latent frame, positions, ConvNeXt V2 blocks (Woo et al. 2023).
 
-use crate::config::Config;
+use super::config::Config;
 use candle_core::{Result, Tensor, bail};
 use nn::ops::{Conv1dOptions, conv1d, gelu_erf, grn, layer_norm};
 use nn::{Linear, Mode, Scope, VisitLinears};

@@ -1,7 +1,7 @@
 //! Embeddings of time, and of everything that enters the first block.
 
-use crate::config::{Config, POSITION_GROUPS};
-use crate::model::Trace;
+use super::config::{Config, POSITION_GROUPS};
+use super::model::Trace;
 use candle_core::{Result, Tensor};
 use nn::ops::{Conv1dOptions, conv1d, mish, silu};
 use nn::{Linear, Mode, Scope, VisitLinears, WeightsError};

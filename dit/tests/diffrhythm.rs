@@ -9,7 +9,7 @@ mod common;
 
 use candle_core::Tensor;
 use common::{Arguments, TOLERANCE, golden, model, tokens};
-use dit::{Drops, Presence};
+use dit::diffrhythm::{Drops, Presence};
 use nn::Mode;
 use serde_json::Value;
 use testing::{Golden, assert_close};

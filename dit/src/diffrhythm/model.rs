@@ -1,13 +1,13 @@
 //! The whole network: noisy latents and conditions in, velocity out.
 
-use crate::block::Block;
-use crate::config::Config;
-use crate::embedding::{InputEmbedding, Joined, TimeEmbedding};
+use super::block::Block;
+use super::config::Config;
+use super::embedding::{InputEmbedding, Joined, TimeEmbedding};
+use super::text::TextEmbedding;
 use crate::error::Error;
-use crate::text::TextEmbedding;
 use candle_core::{DType, Result, Tensor, bail};
 use nn::ops::{RotaryTable, layer_norm, silu};
-use nn::{Linear, Mode, Scope, VisitLinears};
+use nn::{Linear, Mode, Scope, VisitLinears, checkpointed};
 
 /// Base of the rotary angles; the reference's Llama configuration leaves it at its default.
 const ROTARY_THETA: f64 = 1e4;
@@ -155,7 +155,15 @@ impl DiffusionTransformer {
         let mut x = self.input.forward(&joined, mode, trace)?;
         let positions = RotaryTable::new(x.dim(1)?, self.config.head_dim(), ROTARY_THETA)?;
         for (number, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, &positions, mode, &format!("block{number}"), trace)?;
+            let name = format!("block{number}");
+            x = if mode.is_checkpointed() {
+                let (block, positions) = (block.clone(), positions.clone());
+                checkpointed(&[&x], mode, move |inputs, mode| {
+                    block.forward(&inputs[0], &positions, mode, &name, &mut |_, _| {})
+                })?
+            } else {
+                block.forward(&x, &positions, mode, &name, trace)?
+            };
             if let Some(fusion) = self.fusions.get(number) {
                 let fused = silu(&fusion.forward(&text, mode)?)?;
                 trace(&format!("text_fusion{number}"), &fused);

@@ -1,0 +1,287 @@
+//! Gradient checkpointing (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"): a part of a model keeps
+//! only its inputs in the forward pass and runs again in the backward pass. Memory grows with one part instead of all,
+//! time by one more forward pass; gradients are the same to the last bit.
+
+use crate::mode::Mode;
+use candle_core::backprop::GradStore;
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Storage, Tensor, Var,
+    bail,
+};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Gradients of the variables inside checkpointed parts, which candle's own backward pass does not see. Make one for
+/// each step, and end the step with [`Checkpoints::backward`].
+#[derive(Clone, Default)]
+pub struct Checkpoints(Arc<Mutex<Option<GradStore>>>);
+
+impl Checkpoints {
+    /// The gradients of a loss, with those of the checkpointed parts.
+    ///
+    /// # Errors
+    /// When an operation's backward fails.
+    pub fn backward(&self, loss: &Tensor) -> Result<GradStore> {
+        let mut gradients = loss.backward()?;
+        if let Some(inside) = self.lock().take() {
+            gradients.extend(inside)?;
+        }
+        Ok(gradients)
+    }
+
+    fn add(&self, gradients: GradStore) -> Result<()> {
+        let mut store = self.lock();
+        match store.as_mut() {
+            Some(store) => store.extend(gradients),
+            None => {
+                *store = Some(gradients);
+                Ok(())
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<GradStore>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Checkpoints {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Checkpoints")
+    }
+}
+
+/// Runs a part of a model on one or two inputs, as a checkpoint if the mode asks for it. `work` must compute the same
+/// from the same inputs each time it is called, which counted randomness makes easy.
+///
+/// # Errors
+/// What `work` returns, or when there are no inputs or more than two.
+pub fn checkpointed(
+    inputs: &[&Tensor],
+    mode: &Mode,
+    work: impl Fn(&[Tensor], &Mode) -> Result<Tensor> + Send + Sync + 'static,
+) -> Result<Tensor> {
+    let plain = mode.without_checkpoints();
+    let Some(checkpoints) = mode.checkpoints() else {
+        let inputs: Vec<Tensor> = inputs.iter().map(|&input| input.clone()).collect();
+        return work(&inputs, &plain);
+    };
+    let detached: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
+    let result = work(&detached, &plain)?;
+    let inside = result.track_op();
+    let part = Part {
+        checkpoints: checkpoints.clone(),
+        mode: plain,
+        work: Box::new(work),
+        result: Mutex::new(Some(result.detach())),
+    };
+    drop(result);
+    let tracked = inputs.iter().any(|input| input.track_op());
+    if !tracked && !inside {
+        return part.take();
+    }
+    // Candle goes backward only through what depends on a variable; the part's own variables are out of its sight.
+    let first = match inputs.first() {
+        Some(&input) if tracked => input.clone(),
+        Some(&input) => Var::from_tensor(&input.contiguous()?)?.into_inner(),
+        None => bail!("checkpoint: a part needs an input"),
+    };
+    match inputs {
+        [_] => first.apply_op1(part),
+        [_, second] => first.apply_op2(second, part),
+        more => bail!("checkpoint: {} inputs, at most 2 are possible", more.len()),
+    }
+}
+
+type Work = dyn Fn(&[Tensor], &Mode) -> Result<Tensor> + Send + Sync;
+
+struct Part {
+    checkpoints: Checkpoints,
+    mode: Mode,
+    work: Box<Work>,
+    /// Computed before the op is applied, because an op is given no tensors.
+    result: Mutex<Option<Tensor>>,
+}
+
+impl Part {
+    fn take(&self) -> Result<Tensor> {
+        let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
+        match result.take() {
+            Some(result) => result.contiguous(),
+            None => bail!("checkpoint: its result was taken already"),
+        }
+    }
+
+    fn cpu_result(&self) -> Result<(CpuStorage, Shape)> {
+        let result = self.take()?;
+        let values = result.flatten_all()?.to_vec1::<f32>()?;
+        Ok((CpuStorage::F32(values), result.shape().clone()))
+    }
+
+    fn cuda_result(&self) -> Result<(CudaStorage, Shape)> {
+        let result = self.take()?;
+        let (storage, layout) = result.storage_and_layout();
+        match storage.try_clone(layout)? {
+            Storage::Cuda(storage) => Ok((storage, result.shape().clone())),
+            _ => bail!("checkpoint: its result is not on the inputs' device"),
+        }
+    }
+
+    /// Runs the part again, goes backward through it, and returns the gradients for its inputs.
+    fn backward<const N: usize>(
+        &self,
+        inputs: [&Tensor; N],
+        gradient: &Tensor,
+    ) -> Result<[Option<Tensor>; N]> {
+        let mut leaves = Vec::with_capacity(N);
+        for input in inputs {
+            leaves.push(match input.track_op() {
+                true => Var::from_tensor(&input.contiguous()?.detach())?.into_inner(),
+                false => input.clone(),
+            });
+        }
+        let result = (self.work)(&leaves, &self.mode)?;
+        // The gradient of this sum for the result is `gradient`, times one: exact.
+        let mut gradients = (result * gradient)?.sum_all()?.backward()?;
+        let for_inputs = std::array::from_fn(|index| {
+            leaves[index]
+                .is_variable()
+                .then(|| gradients.remove(&leaves[index]))
+                .flatten()
+        });
+        self.checkpoints.add(gradients)?;
+        Ok(for_inputs)
+    }
+}
+
+impl CustomOp1 for Part {
+    fn name(&self) -> &'static str {
+        "checkpoint"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.cpu_result()
+    }
+
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.cuda_result()
+    }
+
+    fn bwd(&self, input: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let [for_input] = self.backward([input], gradient)?;
+        Ok(for_input)
+    }
+}
+
+impl CustomOp2 for Part {
+    fn name(&self) -> &'static str {
+        "checkpoint"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.cpu_result()
+    }
+
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.cuda_result()
+    }
+
+    fn bwd(
+        &self,
+        first: &Tensor,
+        second: &Tensor,
+        _result: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [for_first, for_second] = self.backward([first, second], gradient)?;
+        Ok((for_first, for_second))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Stream;
+    use testing::pseudo_random;
+
+    fn training(checkpoints: Option<Checkpoints>) -> Mode {
+        Mode::Training {
+            dropout: Stream::new(3),
+            checkpoints,
+        }
+    }
+
+    /// Gradients of a chain of two parts that share a variable and a second input, with checkpoints and without.
+    fn gradients(batch: usize, input_is_variable: bool, checkpoint: bool) -> Vec<Vec<f32>> {
+        let variable = |seed| Var::from_tensor(&pseudo_random((4, 4), seed)).unwrap();
+        let (shared, first, second) = (variable(1), variable(2), variable(3));
+        let context = Var::from_tensor(&pseudo_random((batch, 4), 4)).unwrap();
+        let x = pseudo_random((batch, 4), 5);
+        let x = Var::from_tensor(&x).unwrap();
+        let input = match input_is_variable {
+            true => x.as_tensor().clone(),
+            false => x.as_detached_tensor(),
+        };
+        let checkpoints = Checkpoints::default();
+        let mode = training(checkpoint.then(|| checkpoints.clone()));
+        let mut y = input;
+        for own in [&first, &second] {
+            let (shared, own) = (shared.as_tensor().clone(), own.as_tensor().clone());
+            y = checkpointed(&[&y, context.as_tensor()], &mode, move |inputs, _| {
+                let mixed = (inputs[0].matmul(&shared)? + &inputs[1])?.tanh()?;
+                mixed.matmul(&own)? + &inputs[0]
+            })
+            .unwrap();
+        }
+        let loss = y.sqr().unwrap().sum_all().unwrap();
+        let store = checkpoints.backward(&loss).unwrap();
+        let mut vars = vec![&shared, &first, &second, &context];
+        vars.extend(input_is_variable.then_some(&x));
+        let values = |var: &&Var| {
+            let gradient = store.get(var).unwrap();
+            gradient.flatten_all().unwrap().to_vec1().unwrap()
+        };
+        vars.iter().map(values).collect()
+    }
+
+    #[test]
+    fn gradients_are_those_without_checkpoints() {
+        for batch in [1, 2] {
+            for input_is_variable in [false, true] {
+                let plain = gradients(batch, input_is_variable, false);
+                assert_eq!(plain, gradients(batch, input_is_variable, true));
+            }
+        }
+    }
+
+    #[test]
+    fn without_variables_there_is_nothing_to_go_back_to() {
+        let x = pseudo_random((2, 3), 1);
+        let mode = training(Some(Checkpoints::default()));
+        let y = checkpointed(&[&x], &mode, |inputs, _| inputs[0].sqr()).unwrap();
+        assert!(!y.track_op());
+        assert_eq!(
+            y.to_vec2::<f32>().unwrap(),
+            x.sqr().unwrap().to_vec2::<f32>().unwrap()
+        );
+    }
+
+    #[test]
+    fn a_failing_part_is_an_error() {
+        let x = pseudo_random((2, 3), 1);
+        let mode = training(Some(Checkpoints::default()));
+        assert!(checkpointed(&[&x], &mode, |inputs, _| inputs[0].matmul(&inputs[0])).is_err());
+        assert!(checkpointed(&[&x, &x, &x], &mode, |inputs, _| Ok(inputs[0].clone())).is_err());
+    }
+}
