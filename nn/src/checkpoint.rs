@@ -3,10 +3,11 @@
 //! time by one more forward pass; gradients are the same to the last bit.
 
 use crate::mode::Mode;
+use candle_core::backend::BackendStorage;
 use candle_core::backprop::GradStore;
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Storage, Tensor, Var,
-    bail,
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, Device, Layout, Result, Shape, Storage, Tensor,
+    Var, bail,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -140,8 +141,7 @@ impl Part {
             });
         }
         let result = (self.work)(&leaves, &self.mode)?;
-        // The gradient of this sum for the result is `gradient`, times one: exact.
-        let mut gradients = (result * gradient)?.sum_all()?.backward()?;
+        let mut gradients = result.apply_op1(Seed(gradient.clone()))?.backward()?;
         let for_inputs = std::array::from_fn(|index| {
             leaves[index]
                 .is_variable()
@@ -150,6 +150,33 @@ impl Part {
         });
         self.checkpoints.add(gradients)?;
         Ok(for_inputs)
+    }
+}
+
+/// A scalar whose gradient for its argument is the given one. A sum of products would do the same, but candle then keeps
+/// the argument's whole graph in the store of gradients, as part of one for the constant factor.
+struct Seed(Tensor);
+
+impl CustomOp1 for Seed {
+    fn name(&self) -> &'static str {
+        "seed"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(vec![0.0]), Shape::from(())))
+    }
+
+    fn cuda_fwd(&self, argument: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        let zero = Tensor::zeros((), self.0.dtype(), &Device::Cuda(argument.device().clone()))?;
+        let (storage, layout) = zero.storage_and_layout();
+        match storage.try_clone(layout)? {
+            Storage::Cuda(storage) => Ok((storage, Shape::from(()))),
+            _ => bail!("checkpoint: no scalar on the argument's device"),
+        }
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(self.0.clone()))
     }
 }
 

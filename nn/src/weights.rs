@@ -12,6 +12,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod error;
+
+pub use error::WeightsError;
+
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use std::collections::{HashMap, HashSet};
@@ -26,101 +30,6 @@ const LENGTH_BYTES: u64 = 8;
 const HEADER_MAX_BYTES: u64 = 100_000_000;
 /// Names listed in an error before "and N more".
 const NAMES_SHOWN: usize = 8;
-
-/// What is wrong with a file of weights. Each message names the file, the tensor and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum WeightsError {
-    /// The file cannot be opened or read.
-    #[error("{origin}: cannot be read: {source}; check the path and its permissions")]
-    Read {
-        /// Path or description of the source.
-        origin: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Not a safetensors file, or one that was cut short.
-    #[error("{origin}: not a whole safetensors file: {reason}; copy or download it again")]
-    Broken {
-        /// Path or description of the source.
-        origin: String,
-        /// What does not fit.
-        reason: String,
-    },
-    /// The model needs a tensor that the file lacks.
-    #[error(
-        "{origin}: tensor {name} is missing{hint}; the file belongs to another model or its configuration differs"
-    )]
-    Missing {
-        /// Path or description of the source.
-        origin: String,
-        /// Full name of the tensor.
-        name: String,
-        /// Names in the file that look alike.
-        hint: String,
-    },
-    /// A tensor has another shape than the configuration says.
-    #[error(
-        "{origin}: tensor {name} has shape {actual:?}, expected {expected:?}; check the model's configuration"
-    )]
-    Shape {
-        /// Path or description of the source.
-        origin: String,
-        /// Full name of the tensor.
-        name: String,
-        /// Shape the model asked for.
-        expected: Vec<usize>,
-        /// Shape in the file.
-        actual: Vec<usize>,
-    },
-    /// A tensor is stored in a type that holds no weights.
-    #[error(
-        "{origin}: tensor {name} is stored as {actual}, expected F32, F16 or BF16; convert the file"
-    )]
-    Type {
-        /// Path or description of the source.
-        origin: String,
-        /// Full name of the tensor.
-        name: String,
-        /// Type in the file.
-        actual: String,
-    },
-    /// A tensor holds a value that is not a number or infinite.
-    #[error(
-        "{origin}: tensor {name} holds {value} at element {element}; the file is damaged or its training diverged"
-    )]
-    NotFinite {
-        /// Path or description of the source.
-        origin: String,
-        /// Full name of the tensor.
-        name: String,
-        /// The value found.
-        value: f32,
-        /// Its position, counted over the flattened tensor.
-        element: usize,
-    },
-    /// The file holds tensors that the model does not know.
-    #[error(
-        "{origin}: {count} unused tensors: {names}; the file belongs to another model or its configuration differs"
-    )]
-    Unused {
-        /// Path or description of the source.
-        origin: String,
-        /// How many there are.
-        count: usize,
-        /// The first of them, sorted.
-        names: String,
-    },
-    /// Candle refused the values.
-    #[error("{origin}: tensor {name}: {source}")]
-    Tensor {
-        /// Path or description of the source.
-        origin: String,
-        /// Full name of the tensor.
-        name: String,
-        /// What candle said.
-        source: Box<candle_core::Error>,
-    },
-}
 
 /// A file (or map) of tensors, with a record of which were asked for.
 #[derive(Clone)]
@@ -144,7 +53,11 @@ enum Source {
         header: Header,
     },
     Tensors(HashMap<String, Tensor>),
+    MadeUp(Box<MakeUp>),
 }
+
+/// From a name and a shape to values.
+type MakeUp = dyn Fn(&str, &[usize]) -> candle_core::Result<Tensor> + Send + Sync;
 
 struct Header {
     metadata: Metadata,
@@ -202,6 +115,14 @@ impl Weights {
         Self::new(origin.to_string(), &Device::Cpu, Source::Tensors(tensors))
     }
 
+    /// Calls `make` for every tensor that is asked for: models of any size without a file, for tests and benchmarks.
+    pub fn made_up(
+        make: impl Fn(&str, &[usize]) -> candle_core::Result<Tensor> + Send + Sync + 'static,
+    ) -> Self {
+        let origin = "made up weights".to_string();
+        Self::new(origin, &Device::Cpu, Source::MadeUp(Box::new(make)))
+    }
+
     fn new(origin: String, device: &Device, source: Source) -> Self {
         Self(Arc::new(Inner {
             origin,
@@ -225,7 +146,7 @@ impl Weights {
             Source::File { header, .. } | Source::Bytes { header, .. } => {
                 header.metadata.metadata().clone().unwrap_or_default()
             }
-            Source::Tensors(_) => HashMap::new(),
+            Source::Tensors(_) | Source::MadeUp(_) => HashMap::new(),
         }
     }
 
@@ -236,6 +157,7 @@ impl Weights {
                 header.metadata.offset_keys()
             }
             Source::Tensors(tensors) => tensors.keys().cloned().collect(),
+            Source::MadeUp(_) => Vec::new(),
         };
         names.sort();
         names
@@ -248,6 +170,7 @@ impl Weights {
                 header.metadata.info(name).map(|info| info.shape.clone())
             }
             Source::Tensors(tensors) => tensors.get(name).map(|tensor| tensor.dims().to_vec()),
+            Source::MadeUp(_) => None,
         }
     }
 
@@ -287,6 +210,11 @@ impl Weights {
     }
 
     fn load(&self, name: &str, expected: &[usize]) -> Result<Tensor, WeightsError> {
+        if let Source::MadeUp(make) = &self.0.source {
+            return make(name, expected)
+                .and_then(|tensor| tensor.reshape(expected))
+                .map_err(|source| self.candle(name, source));
+        }
         let Some(actual) = self.shape(name) else {
             return Err(WeightsError::Missing {
                 origin: self.0.origin.clone(),
@@ -314,6 +242,7 @@ impl Weights {
 
     fn read(&self, name: &str) -> Result<Tensor, WeightsError> {
         match &self.0.source {
+            Source::MadeUp(_) => Err(self.broken("made up weights are not read")),
             Source::Tensors(tensors) => match tensors.get(name) {
                 Some(tensor) => self.convert(name, tensor),
                 None => Err(self.broken("its header names a tensor it does not hold")),

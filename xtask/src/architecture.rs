@@ -20,6 +20,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("preprocess", &["audio", "dataset"]),
     ("lora", &["audio", "dataset", "dit", "nn", "plot", "vae"]),
     ("eval", &["audio", "features", "plot"]),
+    (
+        "bench",
+        &["audio", "dit", "features", "lora", "nn", "testing", "vae"],
+    ),
     ("xtask", &["corpus"]),
 ];
 

@@ -4,6 +4,8 @@ use crate::error::Error;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
+const CLASS_NAME: &str = "StableAudioDiTModel";
+
 /// Sizes. Names and defaults are those of diffusers' `StableAudioDiTModel`: the defaults are Stable Audio Open 1.0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -30,13 +32,6 @@ pub struct Config {
     pub global_states_input_dim: usize,
     /// Width of the prompt as it enters.
     pub cross_attention_input_dim: usize,
-    /// Diffusers' own mark, checked when present.
-    #[serde(rename = "_class_name", skip_serializing_if = "Option::is_none")]
-    class_name: Option<String>,
-    #[serde(rename = "_diffusers_version", skip_serializing)]
-    _diffusers_version: Option<String>,
-    #[serde(rename = "_name_or_path", skip_serializing)]
-    _name_or_path: Option<String>,
 }
 
 impl Default for Config {
@@ -53,9 +48,6 @@ impl Default for Config {
             time_proj_dim: 256,
             global_states_input_dim: 1536,
             cross_attention_input_dim: 768,
-            class_name: None,
-            _diffusers_version: None,
-            _name_or_path: None,
         }
     }
 }
@@ -66,7 +58,17 @@ impl Config {
     /// # Errors
     /// When it does not parse, a key is unknown, or a size is impossible.
     pub fn from_json(text: &str) -> Result<Self, Error> {
-        let config: Self = serde_json::from_str(text)?;
+        let mut entries: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
+        if let Some(name) = entries.get("_class_name")
+            && name != CLASS_NAME
+        {
+            return Err(Error::Config(format!(
+                "it belongs to a {name}, expected a {CLASS_NAME}"
+            )));
+        }
+        // Diffusers' notes on itself.
+        entries.retain(|name, _| !name.starts_with('_'));
+        let config: Self = serde_json::from_value(entries.into())?;
         config.validate()?;
         Ok(config)
     }
@@ -99,13 +101,6 @@ impl Config {
     }
 
     pub(crate) fn validate(&self) -> Result<(), Error> {
-        if let Some(name) = &self.class_name
-            && name != "StableAudioDiTModel"
-        {
-            return Err(Error::Config(format!(
-                "it belongs to a {name}, expected a StableAudioDiTModel"
-            )));
-        }
         let sizes = [
             ("in_channels", self.in_channels),
             ("num_layers", self.num_layers),
@@ -159,7 +154,7 @@ mod tests {
             (r#"{ "attention_head_dim": 6 }"#, "cannot share"),
             (r#"{ "cross_attention_dim": 320 }"#, "cannot share"),
             (r#"{ "out_channels": 32 }"#, "must equal out_channels 32"),
-            (r#"{ "_class_name": "UNet" }"#, "belongs to a UNet"),
+            (r#"{ "_class_name": "UNet" }"#, "belongs to a \"UNet\""),
         ] {
             let message = Config::from_json(text).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");

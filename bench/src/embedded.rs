@@ -1,0 +1,115 @@
+//! The base that ships inside of the programs: its network alone, without the rest of the commands, as a peer would build it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use candle_core::{DType, Device, Tensor, Var};
+use dit::diffrhythm::{DiffusionTransformer, Drops, Inputs};
+use dit::flow::{self, Sampling};
+use lora::adapter::Targets;
+use nn::{AdamW, AdamWOptions, Mode, Stream, VisitLinears, Weights};
+use testing::pseudo_random;
+use vae::{SpectralAutoencoder, SpectralConfig};
+
+use crate::Run;
+use crate::transformer::attach;
+
+const FILE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../lora/base/lorelei-base-1.safetensors"
+);
+/// 6 s.
+const FRAMES: usize = 130;
+const BATCH: usize = 8;
+const STEPS: usize = 24;
+const GUIDANCE: f64 = 3.0;
+const DROPOUT: f64 = 0.25;
+const LEARNING_RATE: f64 = 2e-3;
+
+fn load() -> Result<(DiffusionTransformer, SpectralAutoencoder)> {
+    let weights = Weights::from_file(Path::new(FILE), &Device::Cpu)?;
+    let metadata = weights.metadata();
+    let text = metadata
+        .get("lorelei_base")
+        .context("the base file has no description")?;
+    let description: serde_json::Value = serde_json::from_str(text)?;
+    let transformer = dit::diffrhythm::Config::from_json(&description["transformer"].to_string())?;
+    let autoencoder = SpectralConfig::from_json(&description["autoencoder"].to_string(), FILE)?;
+    let root = weights.root();
+    Ok((
+        DiffusionTransformer::load(&transformer, &root.pp("transformer"))?,
+        SpectralAutoencoder::load(&autoencoder, &root.pp("autoencoder"))?,
+    ))
+}
+
+pub(crate) fn step() -> Result<Run> {
+    let (mut model, _) = load()?;
+    let targets = Targets::default();
+    let (mut variables, mut attached) = (Vec::<(String, Var)>::new(), Ok(()));
+    model.visit_linears(&mut |linear| {
+        if attached.is_ok() && targets.matches(linear.name()) {
+            attached = attach(linear, DROPOUT, &mut variables);
+        }
+    });
+    attached?;
+    let mut optimizer = AdamW::new(variables, AdamWOptions::default())?;
+    let config = model.config().clone();
+    let x = pseudo_random((BATCH, FRAMES, config.mel_dim), 1);
+    let nothing = x.zeros_like()?;
+    let text = Tensor::zeros((BATCH, FRAMES), DType::U32, &Device::Cpu)?;
+    let style = pseudo_random((BATCH, config.cond_dim), 2);
+    let time = Tensor::full(0.5f32, BATCH, &Device::Cpu)?;
+    let mut number = 0;
+    Ok(Box::new(move || {
+        number += 1;
+        let mode = Mode::Training {
+            dropout: Stream::new(1).at(number),
+            checkpoints: None,
+        };
+        let inputs = Inputs {
+            x: &x,
+            audio_condition: &nothing,
+            text: &text,
+            style: &style,
+            time: &time,
+            start_time: &time,
+            duration: None,
+            drops: Drops::default(),
+        };
+        let loss = flow::masked_loss(&model.forward(&inputs, &mode)?, &nothing, None)?;
+        optimizer.step(&loss.backward()?, LEARNING_RATE, 1.0)?;
+        Ok(())
+    }))
+}
+
+pub(crate) fn clip() -> Result<Run> {
+    let (model, autoencoder) = load()?;
+    let config = model.config().clone();
+    let noise = pseudo_random((1, FRAMES, config.mel_dim), 1);
+    let nothing = noise.zeros_like()?;
+    let text = Tensor::zeros((1, FRAMES), DType::U32, &Device::Cpu)?;
+    let style = pseudo_random((1, config.cond_dim), 2);
+    let no_style = style.zeros_like()?;
+    let start_time = Tensor::full(0.3f32, 1, &Device::Cpu)?;
+    let whole = 0..FRAMES;
+    let sampling = Sampling {
+        points: STEPS + 1,
+        sway: None,
+        guidance: GUIDANCE,
+    };
+    Ok(Box::new(move || {
+        let request = flow::Request {
+            noise: &noise,
+            audio_condition: &nothing,
+            spans: std::slice::from_ref(&whole),
+            text: &text,
+            style: &style,
+            negative_style: &no_style,
+            start_time: &start_time,
+            duration: None,
+        };
+        let sampled = flow::sample(&model, &request, &sampling, &mut |_, _, _| Ok(()))?;
+        autoencoder.decode_features(&sampled.latents.transpose(1, 2)?.contiguous()?)?;
+        Ok(())
+    }))
+}
