@@ -61,6 +61,12 @@ pub fn checkpointed(
     mode: &Mode,
     work: impl Fn(&[Tensor], &Mode) -> Result<Tensor> + Send + Sync + 'static,
 ) -> Result<Tensor> {
+    if !matches!(inputs.len(), 1 | 2) {
+        bail!(
+            "checkpoint: a part takes one or two inputs, not {}",
+            inputs.len()
+        );
+    }
     let plain = mode.without_checkpoints();
     let Some(checkpoints) = mode.checkpoints() else {
         let inputs: Vec<Tensor> = inputs.iter().map(|&input| input.clone()).collect();
@@ -81,15 +87,13 @@ pub fn checkpointed(
         return part.take();
     }
     // Candle goes backward only through what depends on a variable; the part's own variables are out of its sight.
-    let first = match inputs.first() {
-        Some(&input) if tracked => input.clone(),
-        Some(&input) => Var::from_tensor(&input.contiguous()?)?.into_inner(),
-        None => bail!("checkpoint: a part needs an input"),
+    let first = match tracked {
+        true => inputs[0].clone(),
+        false => Var::from_tensor(&inputs[0].contiguous()?)?.into_inner(),
     };
-    match inputs {
-        [_] => first.apply_op1(part),
-        [_, second] => first.apply_op2(second, part),
-        more => bail!("checkpoint: {} inputs, at most 2 are possible", more.len()),
+    match inputs.get(1) {
+        None => first.apply_op1(part),
+        Some(second) => first.apply_op2(second, part),
     }
 }
 
