@@ -93,6 +93,16 @@ impl<'a> MatrixMut<'a> {
         self.columns
     }
 
+    /// One row.
+    pub(crate) fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        assert!(row < self.rows, "a row outside the matrix");
+        #[expect(unsafe_code, reason = "rows of a column block are not one slice")]
+        // SAFETY: the row lies inside the matrix, whose elements are borrowed exclusively.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.pointer.add(row * self.row_stride), self.columns)
+        }
+    }
+
     /// Blocks of at most `width` columns, with the first column of each.
     pub(crate) fn column_blocks(self, width: usize) -> Vec<(usize, MatrixMut<'a>)> {
         (0..self.columns)

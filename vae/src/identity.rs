@@ -12,6 +12,9 @@ use crate::VaeError;
 /// Bytes of the hash that go into an identity: enough that no two models meet by chance.
 const IDENTITY_BYTES: usize = 12;
 
+/// Values hashed at a time.
+const HASHED_VALUES: usize = 4096;
+
 /// A scope whose tensors all enter one hash, with their names and shapes, in the order in which they are loaded.
 #[derive(Clone)]
 pub(crate) struct Source {
@@ -45,8 +48,14 @@ impl Source {
         let mut hash = self.hash.borrow_mut();
         // Names relative to the model, so that the same weights inside a larger file keep their identity.
         hash.update(format!("{name}{shape:?}").as_bytes());
-        for row in tensor.flatten_all()?.to_vec1::<f32>()?.chunks(4096) {
-            let bytes: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let flat = tensor.flatten_all()?;
+        for start in (0..flat.elem_count()).step_by(HASHED_VALUES) {
+            let count = HASHED_VALUES.min(flat.elem_count() - start);
+            let values = flat.narrow(0, start, count)?.to_vec1::<f32>()?;
+            let bytes: Vec<u8> = values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
             hash.update(&bytes);
         }
         Ok(tensor)

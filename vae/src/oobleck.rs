@@ -16,5 +16,10 @@ mod receptive_field;
 mod residual;
 mod snake;
 
+/// Values of an activation up to which it is computed whole; a longer one is computed in tiles.
+const WHOLE_VALUES: usize = 8 << 20;
+/// Values of the largest activation of a tile: what stays in a shared level-3 cache.
+const TILE_VALUES: usize = 2 << 20;
+
 pub use config::OobleckConfig;
 pub use model::OobleckAutoencoder;

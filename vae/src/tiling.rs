@@ -48,6 +48,70 @@ pub(crate) fn tiles(total: usize, core: usize, context: usize) -> impl Iterator<
     })
 }
 
+/// Runs what makes `hop` samples of a frame in tiles of `core` frames that see `context` frames more at each end, the
+/// most that a sample depends on: equals the whole.
+pub(crate) fn run_exact_up(
+    frames: &Tensor,
+    core: usize,
+    context: usize,
+    hop: usize,
+    run: impl Fn(&Tensor) -> Result<Tensor, VaeError>,
+) -> Result<Tensor, VaeError> {
+    let total = frames.dim(D::Minus1)?;
+    if total <= core {
+        return run(frames);
+    }
+    let mut parts = Vec::new();
+    for tile in tiles(total, core, context) {
+        let window = frames.narrow(D::Minus1, tile.window.start, tile.window.len())?;
+        let output = run(&window.contiguous()?)?;
+        let skip = (tile.core.start - tile.window.start) * hop;
+        let rest = output.dim(D::Minus1)? - skip;
+        let length = match tile.core.end == total {
+            true => rest,
+            false => tile.core.len() * hop,
+        };
+        // A copy, so that the rest of the tile is free.
+        parts.push(output.narrow(D::Minus1, skip, length)?.contiguous()?);
+    }
+    Ok(Tensor::cat(&parts, D::Minus1)?)
+}
+
+/// Runs what makes a frame of `hop` samples in tiles of `core` frames that see `context` frames more at each end, the
+/// most that a frame depends on: equals the whole.
+pub(crate) fn run_exact_down(
+    samples: &Tensor,
+    core: usize,
+    context: usize,
+    hop: usize,
+    run: impl Fn(&Tensor) -> Result<Tensor, VaeError>,
+) -> Result<Tensor, VaeError> {
+    let length = samples.dim(D::Minus1)?;
+    let total = length / hop;
+    if total <= core {
+        return run(samples);
+    }
+    let mut parts = Vec::new();
+    for tile in tiles(total, core, context) {
+        // Samples past the last whole frame belong to the tiles that reach it.
+        let end = match tile.window.end == total {
+            true => length,
+            false => tile.window.end * hop,
+        };
+        let start = tile.window.start * hop;
+        let window = samples.narrow(D::Minus1, start, end - start)?;
+        let output = run(&window.contiguous()?)?;
+        let skip = tile.core.start - tile.window.start;
+        let rest = output.dim(D::Minus1)? - skip;
+        let kept = match tile.core.end == total {
+            true => rest,
+            false => tile.core.len(),
+        };
+        parts.push(output.narrow(D::Minus1, skip, kept)?.contiguous()?);
+    }
+    Ok(Tensor::cat(&parts, D::Minus1)?)
+}
+
 /// The reference's tiling of the last dimension: `run` on each window, its ends cut off in proportion, joined again.
 pub(crate) fn run_reference(
     input: &Tensor,

@@ -11,6 +11,8 @@ use vae::{Autoencoder, OobleckAutoencoder, OobleckConfig, Posterior, Tiling, Vae
 
 /// Of each tensor's maximum.
 const TOLERANCE: f64 = 1e-4;
+/// Of the maximum: minimal filtering rounds differently where its transforms start elsewhere.
+const TILE_TOLERANCE: f64 = 1e-5;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -164,12 +166,12 @@ fn exact_tiles_equal_the_whole() {
         let tiled = model
             .encode_parameters_tiled(&long_sound(), tiling)
             .unwrap();
-        assert_close("encoded", &tiled, &whole, 2e-6);
+        assert_close("encoded", &tiled, &whole, TILE_TOLERANCE);
         assert_close(
             "decoded",
             &model.decode_tiled(&latents, tiling).unwrap(),
             &decoded,
-            2e-6,
+            TILE_TOLERANCE,
         );
     }
 }
@@ -190,14 +192,14 @@ fn exact_tiles_equal_the_whole_with_an_odd_stride() {
         "encoded",
         &model.encode_parameters_tiled(&sound, tiling).unwrap(),
         &whole,
-        2e-6,
+        TILE_TOLERANCE,
     );
     let whole = model.decode(&latents).unwrap();
     assert_close(
         "decoded",
         &model.decode_tiled(&latents, tiling).unwrap(),
         &whole,
-        2e-6,
+        TILE_TOLERANCE,
     );
 }
 

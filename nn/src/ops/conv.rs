@@ -3,7 +3,11 @@
 //! The two are adjoint: the input gradient of one is the forward pass of the other with the same weight, so three
 //! kernels (in `geometry`) serve both directions.
 
+mod filter;
 mod geometry;
+mod minimal_filter;
+
+pub(crate) use filter::Filter;
 
 use crate::storage::{gradient_for, incoming, slice, with_values};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};

@@ -5,6 +5,7 @@
 pub mod attention;
 pub mod conv;
 pub mod elementwise;
+pub mod frozen_conv;
 pub mod gated;
 pub mod grn;
 pub mod norm;
@@ -15,6 +16,7 @@ pub mod softmax;
 pub use attention::{AttentionOptions, Mask, attention};
 pub use conv::{Conv1dOptions, ConvTranspose1dOptions, conv_transpose1d, conv1d};
 pub use elementwise::{gelu_erf, mish, silu};
+pub use frozen_conv::{FrozenConv1d, Fused};
 pub use gated::{swiglu, swiglu_packed};
 pub use grn::grn;
 pub use norm::{layer_norm, rms_norm};

@@ -27,10 +27,35 @@ pub fn snake(x: &Tensor, alpha: &Tensor, beta: &Tensor) -> Result<Tensor> {
         );
     }
     x.contiguous()?
-        .apply_op3(&alpha.contiguous()?, &beta.contiguous()?, Snake)
+        .apply_op3(&alpha.contiguous()?, &beta.contiguous()?, SnakeOp)
 }
 
-struct Snake;
+struct SnakeOp;
+
+/// One channel's activation.
+pub(crate) struct Snake {
+    alpha: f32,
+    inverse_beta: f32,
+}
+
+impl Snake {
+    pub(crate) fn new(alpha: f32, beta: f32) -> Self {
+        Self {
+            alpha,
+            inverse_beta: 1.0 / (beta + EPSILON),
+        }
+    }
+
+    /// Applies it in place.
+    pub(crate) fn apply(&self, values: &mut [f32]) {
+        vectorized(|| {
+            for value in values {
+                let (sine, _) = sine_cosine(self.alpha * *value);
+                *value += self.inverse_beta * sine * sine;
+            }
+        });
+    }
+}
 
 /// Sine and cosine of `angle` up to one sign that both share: their products and squares have period pi, so the angle
 /// is reduced to `[-pi/2, pi/2]`.
@@ -58,7 +83,7 @@ fn sine_cosine(angle: f32) -> (f32, f32) {
     (sine, 1.0 + square * cosine)
 }
 
-impl CustomOp3 for Snake {
+impl CustomOp3 for SnakeOp {
     fn name(&self) -> &'static str {
         "snake"
     }
@@ -84,16 +109,8 @@ impl CustomOp3 for Snake {
             .zip(x.par_chunks(frames))
             .enumerate();
         rows.for_each(|(row, (result, x))| {
-            let (alpha, inverse) = (
-                alpha[row % channels],
-                1.0 / (beta[row % channels] + EPSILON),
-            );
-            vectorized(|| {
-                for (result, &x) in result.iter_mut().zip(x) {
-                    let (sine, _) = sine_cosine(alpha * x);
-                    *result = x + inverse * sine * sine;
-                }
-            });
+            result.copy_from_slice(x);
+            Snake::new(alpha[row % channels], beta[row % channels]).apply(result);
         });
         Ok((CpuStorage::F32(result), l1.shape().clone()))
     }

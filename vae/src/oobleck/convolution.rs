@@ -1,18 +1,15 @@
 //! Convolutions whose weight norm (Salimans, Kingma 2016) is folded into a plain weight when they are loaded.
 
 use candle_core::Tensor;
-use nn::ops::{Conv1dOptions, ConvTranspose1dOptions, conv_transpose1d, conv1d};
+use nn::ops::{Conv1dOptions, ConvTranspose1dOptions, FrozenConv1d, Fused, conv_transpose1d};
 
+use super::snake::Snake;
 use crate::VaeError;
 use crate::identity::Source;
 
 /// A convolution along time, `[batch, inputs, frames]` to `[batch, outputs, frames']`.
 #[derive(Debug, Clone)]
-pub(crate) struct Convolution {
-    weight: Tensor,
-    bias: Option<Tensor>,
-    options: Conv1dOptions,
-}
+pub(crate) struct Convolution(FrozenConv1d);
 
 /// Channels and kernel of a convolution.
 #[derive(Debug, Clone, Copy)]
@@ -73,15 +70,25 @@ impl Convolution {
         let bias = bias
             .then(|| source.get("bias", &[size.outputs]))
             .transpose()?;
-        Ok(Self {
-            weight,
-            bias,
-            options,
-        })
+        Ok(Self(FrozenConv1d::new(&weight, bias.as_ref(), options)?))
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, VaeError> {
-        Ok(conv1d(x, &self.weight, self.bias.as_ref(), &self.options)?)
+        Ok(self.0.forward(x, Fused::default())?)
+    }
+
+    /// The convolution of `snake(x)`, plus a residual.
+    pub(crate) fn forward_active(
+        &self,
+        snake: &Snake,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor, VaeError> {
+        let fused = Fused {
+            snake: Some(snake.parameters()),
+            residual,
+        };
+        Ok(self.0.forward(x, fused)?)
     }
 }
 
@@ -129,7 +136,17 @@ fn weight(source: &Source, shape: [usize; 3]) -> Result<Tensor, VaeError> {
         return source.get("weight", &shape);
     }
     let gain = source.get("weight_g", &[shape[0], 1, 1])?;
+    let gain = gain.flatten_all()?.to_vec1::<f32>()?;
     let direction = source.get("weight_v", &shape)?;
-    let norm = direction.sqr()?.sum_keepdim((1, 2))?.sqrt()?;
-    Ok(direction.broadcast_mul(&(gain / norm)?)?)
+    let device = direction.device().clone();
+    let mut values = direction.flatten_all()?.to_vec1::<f32>()?;
+    // The largest is 128 MB, so it is folded in place.
+    drop(direction);
+    let rows = values.chunks_mut((shape[1] * shape[2]).max(1));
+    for (row, gain) in rows.zip(gain) {
+        let square: f64 = row.iter().map(|&value| f64::from(value).powi(2)).sum();
+        let factor = gain / square.sqrt() as f32;
+        row.iter_mut().for_each(|value| *value *= factor);
+    }
+    Ok(Tensor::from_vec(values, &shape, &device)?)
 }

@@ -5,15 +5,20 @@ use candle_core::Tensor;
 use super::OobleckConfig;
 use super::convolution::{Convolution, Size, TransposedConvolution};
 use super::layout::Layout;
-use super::receptive_field::KERNEL;
+use super::receptive_field::{KERNEL, decoder_end_context};
 use super::residual::ResidualUnit;
 use super::snake::Snake;
+use super::{TILE_VALUES, WHOLE_VALUES};
 use crate::VaeError;
 use crate::identity::Source;
+use crate::tiling::run_exact_up;
 
 /// `[batch, latent_channels, frames]` to `[batch, audio_channels, samples]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Decoder {
+    /// Channels before the first block, after the first, ...
+    widths: Vec<usize>,
+    strides: Vec<usize>,
     first: Convolution,
     blocks: Vec<Block>,
     snake: Snake,
@@ -56,24 +61,49 @@ impl Decoder {
             outputs: config.audio_channels,
             kernel: KERNEL,
         };
-        let strides = config.downsampling_ratios.iter().rev();
+        let strides: Vec<usize> = config.downsampling_ratios.iter().rev().copied().collect();
         Ok(Self {
             first: Convolution::same(&source.pp(layout.first_convolution()), first, 1, true)?,
             blocks: strides
+                .iter()
                 .enumerate()
                 .map(load_block)
                 .collect::<Result<_, _>>()?,
             snake: Snake::load(&source.pp(&layout.last_snake(count)), layout, narrow)?,
             last: Convolution::same(&source.pp(&layout.last_convolution(count)), last, 1, false)?,
+            widths,
+            strides,
         })
     }
 
+    /// A long clip runs through the last blocks, where it is largest, in exact tiles.
     pub(crate) fn forward(&self, latents: &Tensor) -> Result<Tensor, VaeError> {
-        let mut hidden = self.first.forward(latents)?;
-        for block in &self.blocks {
-            hidden = block.forward(hidden)?;
+        let (batch, _, mut frames) = latents.dims3()?;
+        let mut count = 0;
+        for (stride, width) in self.strides.iter().zip(&self.widths[1..]) {
+            frames *= stride;
+            if batch * width * frames > WHOLE_VALUES {
+                break;
+            }
+            count += 1;
         }
-        self.last.forward(&self.snake.forward(&hidden)?)
+        let (first, rest) = self.blocks.split_at(count);
+        let hidden = self.first.forward(latents)?;
+        let hidden = first
+            .iter()
+            .try_fold(hidden, |hidden, block| block.forward(hidden))?;
+        let strides = &self.strides[count..];
+        let hop: usize = strides.iter().product();
+        let core = match rest {
+            [] => usize::MAX,
+            _ => (TILE_VALUES / (batch * self.widths[self.strides.len()] * hop)).max(1),
+        };
+        run_exact_up(&hidden, core, decoder_end_context(strides), hop, |hidden| {
+            let hidden = rest
+                .iter()
+                .try_fold(hidden.clone(), |hidden, block| block.forward(hidden))?;
+            self.last.forward_active(&self.snake, &hidden, None)
+        })
     }
 }
 

@@ -5,15 +5,20 @@ use candle_core::Tensor;
 use super::OobleckConfig;
 use super::convolution::{Convolution, Size};
 use super::layout::Layout;
-use super::receptive_field::{KERNEL, LATENT_KERNEL};
+use super::receptive_field::{KERNEL, LATENT_KERNEL, encoder_start_context};
 use super::residual::ResidualUnit;
 use super::snake::Snake;
+use super::{TILE_VALUES, WHOLE_VALUES};
 use crate::VaeError;
 use crate::identity::Source;
+use crate::tiling::run_exact_down;
 
 /// `[batch, audio_channels, samples]` to `[batch, 2 * latent_channels, frames]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Encoder {
+    /// Channels before the first block, after the first, ...
+    widths: Vec<usize>,
+    strides: Vec<usize>,
     first: Convolution,
     blocks: Vec<Block>,
     snake: Snake,
@@ -57,6 +62,7 @@ impl Encoder {
             kernel: LATENT_KERNEL,
         };
         Ok(Self {
+            strides: config.downsampling_ratios.clone(),
             first: Convolution::same(&source.pp(layout.first_convolution()), first, 1, true)?,
             blocks: config
                 .downsampling_ratios
@@ -66,15 +72,37 @@ impl Encoder {
                 .collect::<Result<_, _>>()?,
             snake: Snake::load(&source.pp(&layout.last_snake(count)), layout, wide)?,
             last: Convolution::same(&source.pp(&layout.last_convolution(count)), last, 1, true)?,
+            widths,
         })
     }
 
+    /// Long sound runs through the first blocks, where it is largest, in exact tiles.
     pub(crate) fn forward(&self, audio: &Tensor) -> Result<Tensor, VaeError> {
-        let mut hidden = self.first.forward(audio)?;
-        for block in &self.blocks {
-            hidden = block.forward(hidden)?;
+        let (batch, _, samples) = audio.dims3()?;
+        let mut frames = samples;
+        let mut count = 0;
+        while count < self.blocks.len() && batch * self.widths[count] * frames > WHOLE_VALUES {
+            frames /= self.strides[count];
+            count += 1;
         }
-        self.last.forward(&self.snake.forward(&hidden)?)
+        let (first, rest) = self.blocks.split_at(count);
+        let strides = &self.strides[..count];
+        let hop: usize = strides.iter().product();
+        let core = match count {
+            0 => usize::MAX,
+            _ => (TILE_VALUES / (batch * self.widths[0] * hop)).max(1),
+        };
+        let context = encoder_start_context(strides);
+        let hidden = run_exact_down(audio, core, context, hop, |audio| {
+            let hidden = self.first.forward(audio)?;
+            first
+                .iter()
+                .try_fold(hidden, |hidden, block| block.forward(hidden))
+        })?;
+        let hidden = rest
+            .iter()
+            .try_fold(hidden, |hidden, block| block.forward(hidden))?;
+        self.last.forward_active(&self.snake, &hidden, None)
     }
 }
 
@@ -98,6 +126,6 @@ impl Block {
         for unit in &self.units {
             hidden = unit.forward(&hidden)?;
         }
-        self.down.forward(&self.snake.forward(&hidden)?)
+        self.down.forward_active(&self.snake, &hidden, None)
     }
 }

@@ -1,8 +1,9 @@
 //! The whole autoencoder.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{Device, Tensor};
 use nn::{Scope, Weights};
 
 use super::OobleckConfig;
@@ -12,19 +13,32 @@ use super::layout::Layout;
 use super::receptive_field::{decoder_context, encoder_context};
 use crate::error::check_shape;
 use crate::identity::Source;
-use crate::tiling::{run_reference, tiles};
+use crate::tiling::{run_exact_down, run_exact_up, run_reference};
 use crate::{Autoencoder, Posterior, Tiling, VaeError};
 
 /// Added to the standard deviation, so that its logarithm stays finite.
 const SMALLEST_STD: f64 = 1e-4;
 
 /// Oobleck with its weights, see the [module](super).
-#[derive(Debug, Clone)]
+///
+/// Encoder and decoder are each kept in memory from their first use on: generating needs one of them, training the other.
+#[derive(Clone)]
 pub struct OobleckAutoencoder {
     config: OobleckConfig,
-    encoder: Encoder,
-    decoder: Decoder,
+    weights: Scope,
+    encoder: OnceLock<Encoder>,
+    decoder: OnceLock<Decoder>,
     id: String,
+}
+
+impl std::fmt::Debug for OobleckAutoencoder {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("OobleckAutoencoder")
+            .field("config", &self.config)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl OobleckAutoencoder {
@@ -54,13 +68,29 @@ impl OobleckAutoencoder {
             &serde_json::to_string(config).unwrap_or_default(),
         );
         let layout = Layout::detect(&source);
-        let encoder = Encoder::load(config, &source.pp("encoder"), layout)?;
-        let decoder = Decoder::load(config, &source.pp("decoder"), layout)?;
+        // Everything is loaded once, one half after the other, so that what is wrong with a file shows now.
+        drop(Encoder::load(config, &source.pp("encoder"), layout)?);
+        drop(Decoder::load(config, &source.pp("decoder"), layout)?);
         Ok(Self {
             config: config.clone(),
-            encoder,
-            decoder,
+            weights: scope.clone(),
+            encoder: OnceLock::new(),
+            decoder: OnceLock::new(),
             id: source.identity("oobleck"),
+        })
+    }
+
+    fn encoder(&self) -> Result<&Encoder, VaeError> {
+        kept(&self.encoder, || {
+            let source = Source::new(self.weights.clone(), "");
+            Encoder::load(&self.config, &source.pp("encoder"), Layout::detect(&source))
+        })
+    }
+
+    fn decoder(&self) -> Result<&Decoder, VaeError> {
+        kept(&self.decoder, || {
+            let source = Source::new(self.weights.clone(), "");
+            Decoder::load(&self.config, &source.pp("decoder"), Layout::detect(&source))
         })
     }
 
@@ -77,7 +107,7 @@ impl OobleckAutoencoder {
     /// Mean and scale before they become a distribution, `[batch, 2 * latent_channels, frames]`.
     pub fn encode_parameters(&self, audio: &Tensor) -> Result<Tensor, VaeError> {
         self.check_audio(audio)?;
-        self.encoder.forward(&audio.contiguous()?)
+        self.encoder()?.forward(&audio.contiguous()?)
     }
 
     /// As [`OobleckAutoencoder::encode_parameters`], in tiles.
@@ -86,70 +116,19 @@ impl OobleckAutoencoder {
         audio: &Tensor,
         tiling: Tiling,
     ) -> Result<Tensor, VaeError> {
-        let samples = self.check_audio(audio)?;
+        self.check_audio(audio)?;
         match tiling {
-            Tiling::Exact { chunk_frames } => self.encode_exact(audio, samples, chunk_frames),
+            Tiling::Exact { chunk_frames } => {
+                let context = encoder_context(&self.config);
+                let encoder = self.encoder()?;
+                run_exact_down(audio, chunk_frames.max(1), context, self.hop(), |tile| {
+                    encoder.forward(tile)
+                })
+            }
             Tiling::Reference { chunk, overlap } => run_reference(audio, chunk, overlap, |tile| {
-                self.encoder.forward(&tile.contiguous()?)
+                self.encoder()?.forward(&tile.contiguous()?)
             }),
         }
-    }
-
-    fn encode_exact(
-        &self,
-        audio: &Tensor,
-        samples: usize,
-        chunk_frames: usize,
-    ) -> Result<Tensor, VaeError> {
-        let hop = self.hop();
-        let frames = samples / hop;
-        let mut parts = Vec::new();
-        for tile in tiles(frames, chunk_frames, encoder_context(&self.config)) {
-            // Samples past the last whole frame belong to the tiles that reach it.
-            let end = if tile.window.end == frames {
-                samples
-            } else {
-                tile.window.end * hop
-            };
-            let window = audio.narrow(
-                D::Minus1,
-                tile.window.start * hop,
-                end - tile.window.start * hop,
-            )?;
-            let output = self.encoder.forward(&window.contiguous()?)?;
-            let skip = tile.core.start - tile.window.start;
-            let rest = output.dim(D::Minus1)? - skip;
-            let length = if tile.core.end == frames {
-                rest
-            } else {
-                tile.core.len()
-            };
-            parts.push(output.narrow(D::Minus1, skip, length)?);
-        }
-        Ok(Tensor::cat(&parts, D::Minus1)?)
-    }
-
-    fn decode_exact(
-        &self,
-        latents: &Tensor,
-        frames: usize,
-        chunk_frames: usize,
-    ) -> Result<Tensor, VaeError> {
-        let hop = self.hop();
-        let mut parts = Vec::new();
-        for tile in tiles(frames, chunk_frames, decoder_context(&self.config)) {
-            let window = latents.narrow(D::Minus1, tile.window.start, tile.window.len())?;
-            let output = self.decoder.forward(&window.contiguous()?)?;
-            let skip = (tile.core.start - tile.window.start) * hop;
-            let rest = output.dim(D::Minus1)? - skip;
-            let length = if tile.core.end == frames {
-                rest
-            } else {
-                tile.core.len() * hop
-            };
-            parts.push(output.narrow(D::Minus1, skip, length)?);
-        }
-        Ok(Tensor::cat(&parts, D::Minus1)?)
     }
 
     fn posterior(&self, parameters: &Tensor) -> Result<Posterior, VaeError> {
@@ -208,7 +187,7 @@ impl Autoencoder for OobleckAutoencoder {
 
     fn decode(&self, latents: &Tensor) -> Result<Tensor, VaeError> {
         self.check_latents(latents)?;
-        self.decoder.forward(&latents.contiguous()?)
+        self.decoder()?.forward(&latents.contiguous()?)
     }
 
     fn encode_tiled(&self, audio: &Tensor, tiling: Tiling) -> Result<Posterior, VaeError> {
@@ -216,14 +195,31 @@ impl Autoencoder for OobleckAutoencoder {
     }
 
     fn decode_tiled(&self, latents: &Tensor, tiling: Tiling) -> Result<Tensor, VaeError> {
-        let frames = self.check_latents(latents)?;
+        self.check_latents(latents)?;
         match tiling {
-            Tiling::Exact { chunk_frames } => self.decode_exact(latents, frames, chunk_frames),
-            Tiling::Reference { chunk, overlap } => {
-                run_reference(latents, chunk, overlap, |tile| {
-                    self.decoder.forward(&tile.contiguous()?)
+            Tiling::Exact { chunk_frames } => {
+                let context = decoder_context(&self.config);
+                let decoder = self.decoder()?;
+                run_exact_up(latents, chunk_frames.max(1), context, self.hop(), |tile| {
+                    decoder.forward(tile)
                 })
             }
+            Tiling::Reference { chunk, overlap } => {
+                run_reference(latents, chunk, overlap, |tile| {
+                    self.decoder()?.forward(&tile.contiguous()?)
+                })
+            }
+        }
+    }
+}
+
+/// What is in the lock, or what `load` puts there.
+fn kept<T>(lock: &OnceLock<T>, load: impl FnOnce() -> Result<T, VaeError>) -> Result<&T, VaeError> {
+    match lock.get() {
+        Some(value) => Ok(value),
+        None => {
+            let value = load()?;
+            Ok(lock.get_or_init(|| value))
         }
     }
 }

@@ -64,8 +64,19 @@ impl Step {
 
 /// Latent frames beyond a tile's ends that the encoder's values inside depend on.
 pub(crate) fn encoder_context(config: &OobleckConfig) -> usize {
+    let mut steps = encoder_steps(&config.downsampling_ratios);
+    steps.push(Step::same(LATENT_KERNEL, 1));
+    frames_around(&steps, config.hop())
+}
+
+/// The same of the encoder's first convolution and its blocks of these strides, in frames of the last block.
+pub(crate) fn encoder_start_context(strides: &[usize]) -> usize {
+    frames_around(&encoder_steps(strides), strides.iter().product())
+}
+
+fn encoder_steps(strides: &[usize]) -> Vec<Step> {
     let mut steps = vec![Step::same(KERNEL, 1)];
-    for &stride in &config.downsampling_ratios {
+    for &stride in strides {
         steps.extend(DILATIONS.map(|dilation| Step::same(KERNEL, dilation)));
         let stride = stride as i64;
         steps.push(Step::Down {
@@ -75,20 +86,35 @@ pub(crate) fn encoder_context(config: &OobleckConfig) -> usize {
             padding: (stride + 1) / 2,
         });
     }
-    steps.push(Step::same(LATENT_KERNEL, 1));
+    steps
+}
+
+/// How many frames of `hop` inputs beyond one frame its value depends on, at the worse end.
+fn frames_around(steps: &[Step], hop: usize) -> usize {
     let (low, high) = steps
         .iter()
         .rev()
         .fold((0, 0), |range, step| step.inputs(range));
-    let hop = config.hop() as i64;
-    let reach = (-low).max(high - (hop - 1)).max(0);
-    (reach as usize).div_ceil(config.hop())
+    let reach = (-low).max(high - (hop as i64 - 1)).max(0);
+    (reach as usize).div_ceil(hop)
 }
 
 /// Latent frames beyond a tile's ends that the decoder's samples inside depend on.
 pub(crate) fn decoder_context(config: &OobleckConfig) -> usize {
+    let strides: Vec<usize> = config.downsampling_ratios.iter().rev().copied().collect();
     let mut steps = vec![Step::same(KERNEL, 1)];
-    for &stride in config.downsampling_ratios.iter().rev() {
+    steps.extend(decoder_end_steps(&strides));
+    samples_around(&steps, config.hop())
+}
+
+/// The same of the decoder's blocks of these strides and its last convolution, in frames before the first block.
+pub(crate) fn decoder_end_context(strides: &[usize]) -> usize {
+    samples_around(&decoder_end_steps(strides), strides.iter().product())
+}
+
+fn decoder_end_steps(strides: &[usize]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for &stride in strides {
         let stride = stride as i64;
         steps.push(Step::Up {
             kernel: 2 * stride,
@@ -98,7 +124,12 @@ pub(crate) fn decoder_context(config: &OobleckConfig) -> usize {
         steps.extend(DILATIONS.map(|dilation| Step::same(KERNEL, dilation)));
     }
     steps.push(Step::same(KERNEL, 1));
-    let samples = (0, config.hop() as i64 - 1);
+    steps
+}
+
+/// How many inputs beyond one its `hop` outputs depend on, at the worse end.
+fn samples_around(steps: &[Step], hop: usize) -> usize {
+    let samples = (0, hop as i64 - 1);
     let (low, high) = steps
         .iter()
         .rev()

@@ -54,8 +54,8 @@ impl ResidualUnit {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, VaeError> {
-        let hidden = self.dilated.forward(&self.snake_in.forward(x)?)?;
-        let hidden = self.pointwise.forward(&self.snake_out.forward(&hidden)?)?;
-        Ok((x + hidden)?)
+        let hidden = self.dilated.forward_active(&self.snake_in, x, None)?;
+        self.pointwise
+            .forward_active(&self.snake_out, &hidden, Some(x))
     }
 }

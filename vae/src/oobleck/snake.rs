@@ -25,6 +25,11 @@ impl Snake {
         })
     }
 
+    /// Alpha and beta in linear scale, each `[channels]`.
+    pub(crate) fn parameters(&self) -> (&Tensor, &Tensor) {
+        (&self.alpha, &self.beta)
+    }
+
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, VaeError> {
         Ok(nn::ops::snake(x, &self.alpha, &self.beta)?)
     }
