@@ -60,7 +60,9 @@ pub(crate) fn step() -> Result<Run> {
     let style = pseudo_random((BATCH, config.cond_dim), 2);
     let time = Tensor::full(0.5f32, BATCH, &Device::Cpu)?;
     let mut number = 0;
-    Ok(Box::new(move || {
+    // Backward computes gradients for what enters each layer, and none for frozen weights.
+    let operations = 2.0 * operations(&mut model, BATCH);
+    let run = Run::new(move || {
         number += 1;
         let mode = Mode::Training {
             dropout: Stream::new(1).at(number),
@@ -79,11 +81,30 @@ pub(crate) fn step() -> Result<Run> {
         let loss = flow::masked_loss(&model.forward(&inputs, &mode)?, &nothing, None)?;
         optimizer.step(&loss.backward()?, LEARNING_RATE, 1.0)?;
         Ok(())
-    }))
+    });
+    Ok(run.costing(operations))
+}
+
+/// Of the layers and attentions for crops of 6 s.
+fn operations(model: &mut DiffusionTransformer, batch: usize) -> f64 {
+    let (mut layers, width) = (0.0, model.config().dim);
+    let depth = model.config().depth;
+    model.visit_linears(&mut |linear| {
+        let once = linear.name().contains("time_mlp") || linear.name().contains("norm_out");
+        let rows = if once { 1 } else { FRAMES };
+        layers += 2.0 * (rows * linear.in_features() * linear.out_features()) as f64;
+    });
+    let attention = (4 * FRAMES * FRAMES * width * depth) as f64;
+    (layers + attention) * batch as f64
 }
 
 pub(crate) fn clip() -> Result<Run> {
-    let (model, autoencoder) = load()?;
+    sampling(STEPS, true)
+}
+
+/// Guided steps of a clip, then its sound if `decoded`.
+pub(crate) fn sampling(steps: usize, decoded: bool) -> Result<Run> {
+    let (mut model, autoencoder) = load()?;
     let config = model.config().clone();
     let noise = pseudo_random((1, FRAMES, config.mel_dim), 1);
     let nothing = noise.zeros_like()?;
@@ -93,11 +114,12 @@ pub(crate) fn clip() -> Result<Run> {
     let start_time = Tensor::full(0.3f32, 1, &Device::Cpu)?;
     let whole = 0..FRAMES;
     let sampling = Sampling {
-        points: STEPS + 1,
+        points: steps + 1,
         sway: None,
         guidance: GUIDANCE,
     };
-    Ok(Box::new(move || {
+    let operations = 2.0 * steps as f64 * operations(&mut model, 1);
+    let run = Run::new(move || {
         let request = flow::Request {
             noise: &noise,
             audio_condition: &nothing,
@@ -109,7 +131,10 @@ pub(crate) fn clip() -> Result<Run> {
             duration: None,
         };
         let sampled = flow::sample(&model, &request, &sampling, &mut |_, _, _| Ok(()))?;
-        autoencoder.decode_features(&sampled.latents.transpose(1, 2)?.contiguous()?)?;
+        if decoded {
+            autoencoder.decode_features(&sampled.latents.transpose(1, 2)?.contiguous()?)?;
+        }
         Ok(())
-    }))
+    });
+    Ok(run.costing(operations))
 }

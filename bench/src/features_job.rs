@@ -17,7 +17,7 @@ pub(crate) fn set_up() -> Result<Run> {
         sample_rate_hz: SAMPLE_RATE_HZ,
         channels: vec![channel(1)?, channel(2)?],
     };
-    Ok(Box::new(move || {
+    Ok(Run::new(move || {
         measure(&clip)?;
         Ok(())
     }))

@@ -6,8 +6,10 @@
 mod autoencoder;
 mod embedded;
 mod features_job;
+mod machine;
 mod made_up;
 mod memory;
+mod start;
 mod transformer;
 
 use std::time::Instant;
@@ -53,23 +55,59 @@ enum Job {
     OobleckEncode,
     /// Everything `lora-eval` measures of 60 s of stereo in memory.
     Features,
+    /// A whole process that loads the embedded base and computes one step of a clip.
+    Start,
+    /// What that process does.
+    FirstStep,
+    /// A large matrix product on all threads: what the machine can compute.
+    MatrixProduct,
+    /// A copy of a large block on all threads: how fast memory is.
+    MemoryCopy,
 }
 
-/// One job, ready to run.
-type Run = Box<dyn FnMut() -> Result<()>>;
+/// One job, ready to run, and what it costs at least.
+struct Run {
+    work: Box<dyn FnMut() -> Result<()>>,
+    /// Of the matrix products and convolutions, by their definition.
+    floating_point_operations: f64,
+    /// That must pass between memory and processor, where that is the job.
+    bytes: f64,
+}
+
+impl Run {
+    fn new(work: impl FnMut() -> Result<()> + 'static) -> Self {
+        Self {
+            work: Box::new(work),
+            floating_point_operations: 0.0,
+            bytes: 0.0,
+        }
+    }
+
+    fn costing(self, floating_point_operations: f64) -> Self {
+        Self {
+            floating_point_operations,
+            ..self
+        }
+    }
+}
 
 fn main() -> Result<()> {
     nn::process::prepare();
     let args = Args::parse();
     let mut run = set_up(&args)?;
-    run()?;
+    (run.work)()?;
     let mut seconds = Vec::new();
     for _ in 0..args.runs {
         let started = Instant::now();
-        run()?;
+        (run.work)()?;
         seconds.push(started.elapsed().as_secs_f64());
     }
-    let report = serde_json::json!({ "seconds": seconds, "peak_bytes": memory::peak_bytes()? });
+    let report = serde_json::json!({
+        "seconds": seconds,
+        "peak_bytes": memory::peak_bytes()?,
+        "floating_point_operations": run.floating_point_operations,
+        "bytes": run.bytes,
+    });
     println_json(&report);
     Ok(())
 }
@@ -94,5 +132,9 @@ fn set_up(args: &Args) -> Result<Run> {
         Job::OobleckDecode => autoencoder::decode(args.frames.unwrap_or(216), args.batch),
         Job::OobleckEncode => autoencoder::encode(args.frames.unwrap_or(216), args.batch),
         Job::Features => features_job::set_up(),
+        Job::Start => start::process(),
+        Job::FirstStep => start::first_step(),
+        Job::MatrixProduct => machine::matrix_product(),
+        Job::MemoryCopy => machine::memory_copy(),
     }
 }

@@ -67,18 +67,47 @@ impl Data {
 }
 
 pub(crate) fn forward(size: Size, batch: usize, frames: usize) -> Result<Run> {
-    let (model, data) = (model(size)?, Data::new(batch, frames)?);
-    Ok(Box::new(move || {
+    let (mut model, data) = (model(size)?, Data::new(batch, frames)?);
+    let operations = operations(&mut model, batch, frames);
+    let run = Run::new(move || {
         model.forward(&data.inputs(), &Mode::Inference)?;
         Ok(())
-    }))
+    });
+    Ok(run.costing(operations))
+}
+
+/// Of the layers and attentions in a forward pass.
+fn operations(model: &mut StableAudioTransformer, batch: usize, frames: usize) -> f64 {
+    let config = model.config();
+    let width = config.num_attention_heads * config.attention_head_dim;
+    let keys = frames + 1 + PROMPT_TOKENS;
+    let attention = (4 * (frames + 1) * keys * width * config.num_layers) as f64;
+    let mut layers = 0.0;
+    model.visit_linears(&mut |linear| {
+        let name = linear.name();
+        let rows = if name.contains("attn2.to_k")
+            || name.contains("attn2.to_v")
+            || name.contains("cross_attention_proj")
+        {
+            PROMPT_TOKENS
+        } else if name.contains("timestep_proj") || name.contains("global_proj") {
+            1
+        } else {
+            frames + 1
+        };
+        layers += 2.0 * (rows * linear.in_features() * linear.out_features()) as f64;
+    });
+    (layers + attention) * batch as f64
 }
 
 pub(crate) fn step(size: Size, batch: usize, frames: usize, checkpointed: bool) -> Result<Run> {
     let (mut model, data) = (model(size)?, Data::new(batch, frames)?);
     let target = pseudo_random((batch, 64, frames), 4);
     let mut optimizer = AdamW::new(adapt(&mut model)?, AdamWOptions::default())?;
-    Ok(Box::new(move || {
+    // Backward computes gradients for what enters each layer, none for frozen weights; a checkpoint computes forward twice.
+    let passes = if checkpointed { 3.0 } else { 2.0 };
+    let operations = passes * operations(&mut model, batch, frames);
+    let run = Run::new(move || {
         let checkpoints = Checkpoints::default();
         let mode = Mode::Training {
             dropout: Stream::new(1),
@@ -89,7 +118,8 @@ pub(crate) fn step(size: Size, batch: usize, frames: usize, checkpointed: bool) 
         let gradients = checkpoints.backward(&loss)?;
         optimizer.step(&gradients, LEARNING_RATE, 1.0)?;
         Ok(())
-    }))
+    });
+    Ok(run.costing(operations))
 }
 
 /// Attaches an adapter to every projection of the attentions; returns its variables.

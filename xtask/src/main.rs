@@ -1,6 +1,7 @@
 //! Development commands: `cargo xtask --help` lists them.
 
 mod architecture;
+mod bench;
 mod check;
 mod corpus;
 mod demo;
@@ -22,6 +23,8 @@ enum Command {
     Demo,
     /// Run everything that continuous integration runs.
     Check,
+    /// Time whole jobs, and a peer's side of them in turn.
+    Bench(bench::BenchArgs),
     /// Look for known vulnerabilities among the dependencies (needs the network).
     Advisories,
     /// Print the prompt vocabulary of the corpus as JSON, for the training recipe.
@@ -36,6 +39,7 @@ fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Demo => demo::run(),
         Command::Check => check::run(),
+        Command::Bench(args) => bench::run(&args),
         Command::Advisories => check::advisories(),
         Command::Tags => tags::run(),
         Command::Corpus(args) => corpus::run(&args),

@@ -26,7 +26,7 @@ enum Kernel {
     /// As it is, for unfolded input.
     Direct(Vec<f32>),
     /// Transformed, see [`minimal_filter`].
-    Minimal(minimal_filter::Kernel),
+    Minimal(Box<minimal_filter::Kernel>),
 }
 
 impl Filter {
@@ -36,7 +36,9 @@ impl Filter {
             && options.stride == 1
             && inputs.min(outputs) >= MINIMAL_CHANNELS;
         let kernel = match minimal {
-            true => Kernel::Minimal(minimal_filter::Kernel::new(weight, inputs, outputs)),
+            true => Kernel::Minimal(Box::new(minimal_filter::Kernel::new(
+                weight, inputs, outputs,
+            ))),
             false => Kernel::Direct(weight.to_vec()),
         };
         Self {

@@ -1,0 +1,26 @@
+//! From a program's start to its first useful work.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::{Run, embedded};
+
+/// Starts this program for one step of a clip and waits for its end.
+pub(crate) fn process() -> Result<Run> {
+    let program = std::env::current_exe()?;
+    Ok(Run::new(move || {
+        let output = Command::new(&program)
+            .args(["first-step", "--runs", "0"])
+            .output()?;
+        match output.status.success() {
+            true => Ok(()),
+            false => bail!("{}", String::from_utf8_lossy(&output.stderr)),
+        }
+    }))
+}
+
+/// Loads the base that is inside of the programs and computes a guided step of a clip of 6 s.
+pub(crate) fn first_step() -> Result<Run> {
+    embedded::sampling(1, false)
+}
