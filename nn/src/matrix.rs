@@ -1,7 +1,13 @@
 //! Matrix products on slices: a safe face for the `gemm` crate.
 
 use gemm::Parallelism;
+use rayon::prelude::*;
 use std::marker::PhantomData;
+
+/// Products of at least this many multiplications are shared among threads.
+const SHARED_WORK: usize = 64 * 1024;
+/// Blocks of columns are as wide as the kernel's registers, or a multiple of that.
+const COLUMNS_MULTIPLE: usize = 16;
 
 /// A matrix of any strides inside a slice.
 #[derive(Clone, Copy)]
@@ -41,6 +47,17 @@ impl<'a> MatrixRef<'a> {
             columns: self.rows,
             row_stride: self.column_stride,
             column_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    /// `count` columns from `first` on.
+    fn columns_from(self, first: usize, count: usize) -> Self {
+        assert!(first + count <= self.columns, "columns outside a matrix");
+        let start = (first * self.column_stride).min(self.data.len());
+        Self {
+            data: &self.data[start..],
+            columns: count,
             ..self
         }
     }
@@ -145,16 +162,43 @@ impl<'a> MatrixMut<'a> {
             (left.rows, right.columns),
             "outer sizes of a product"
         );
+        let work = self.rows * self.columns * left.columns;
+        let pieces = match threads {
+            Threads::All if work >= SHARED_WORK => rayon::current_num_threads(),
+            _ => 1,
+        };
+        let width = self
+            .columns
+            .div_ceil(pieces)
+            .next_multiple_of(COLUMNS_MULTIPLE);
+        if width >= self.columns {
+            return self.piece(left, right, scale, accumulate);
+        }
+        // The gemm crate's own division among threads took 1.1 to 1.3 times as long at a transformer's sizes.
+        let whole = MatrixMut { ..*self };
+        whole
+            .column_blocks(width)
+            .into_par_iter()
+            .for_each(|(first, mut block)| {
+                let right = right.columns_from(first, block.columns);
+                block.piece(left, right, scale, accumulate);
+            });
+    }
+
+    /// [`product`](Self::product) on this thread.
+    fn piece(
+        &mut self,
+        left: MatrixRef<'_>,
+        right: MatrixRef<'_>,
+        scale: f32,
+        accumulate: bool,
+    ) {
         if self.rows == 0 || self.columns == 0 {
             return;
         }
-        let parallelism = match threads {
-            Threads::One => Parallelism::None,
-            Threads::All => Parallelism::Rayon(0),
-        };
         #[expect(unsafe_code, reason = "the gemm crate takes pointers")]
-        // SAFETY: the sizes agree (asserted above), each view lies inside its slice (asserted when it was made), and
-        // the destination is borrowed exclusively.
+        // SAFETY: the sizes agree (asserted by the caller), each view lies inside its slice (asserted when it was made),
+        // and the destination is borrowed exclusively.
         unsafe {
             gemm::gemm(
                 self.rows,
@@ -175,7 +219,7 @@ impl<'a> MatrixMut<'a> {
                 false,
                 false,
                 false,
-                parallelism,
+                Parallelism::None,
             );
         }
     }
