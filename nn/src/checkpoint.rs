@@ -14,9 +14,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Gradients of the variables inside checkpointed parts, which candle's own backward pass does not see. Make one for
 /// each step, and end the step with [`Checkpoints::backward`].
 #[derive(Clone, Default)]
-pub struct Checkpoints(Arc<Mutex<Option<GradStore>>>);
+pub struct Checkpoints {
+    gradients: Arc<Mutex<Option<GradStore>>>,
+    /// Inside of a part that runs again; there are no further checkpoints there.
+    recomputing: bool,
+}
 
 impl Checkpoints {
+    pub(crate) fn recomputing() -> Self {
+        Self {
+            recomputing: true,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn is_recomputing(&self) -> bool {
+        self.recomputing
+    }
+
     /// The gradients of a loss, with those of the checkpointed parts.
     ///
     /// # Errors
@@ -41,7 +56,9 @@ impl Checkpoints {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<GradStore>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.gradients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -52,7 +69,8 @@ impl std::fmt::Debug for Checkpoints {
 }
 
 /// Runs a part of a model on one or two inputs, as a checkpoint if the mode asks for it. `work` must compute the same
-/// from the same inputs each time it is called, which counted randomness makes easy.
+/// from the same inputs each time it is called, which counted randomness makes easy; only its last layer may save itself
+/// the second time, with [`Linear::forward_last`](crate::Linear::forward_last).
 ///
 /// # Errors
 /// What `work` returns, or when there are no inputs or more than two.
@@ -144,7 +162,7 @@ impl Part {
                 false => input.clone(),
             });
         }
-        let result = (self.work)(&leaves, &self.mode)?;
+        let result = (self.work)(&leaves, &self.mode.recomputing())?;
         let mut gradients = result.apply_op1(Seed(gradient.clone()))?.backward()?;
         let for_inputs = std::array::from_fn(|index| {
             leaves[index]

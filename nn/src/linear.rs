@@ -87,6 +87,20 @@ impl Linear {
     /// # Errors
     /// When the last dimension of `x` is not `in_features`.
     pub fn forward(&self, x: &Tensor, mode: &Mode) -> Result<Tensor> {
+        self.apply(x, mode, true)
+    }
+
+    /// [`forward`](Self::forward) for the last layer of a checkpointed part, after which only sums follow: when the part
+    /// runs again for its gradients, nothing depends on this layer's values, and they are left at zero.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_last(&self, x: &Tensor, mode: &Mode) -> Result<Tensor> {
+        self.apply(x, mode, !mode.is_recomputing())
+    }
+
+    /// The layer, with zeros for its values unless they are needed.
+    fn apply(&self, x: &Tensor, mode: &Mode, needed: bool) -> Result<Tensor> {
         if x.dim(D::Minus1)? != self.in_features() {
             bail!(
                 "{}: input {:?} for {} features",
@@ -102,19 +116,17 @@ impl Linear {
                 op::trainable(&x, &self.weight, self.bias.as_ref())?,
                 self.adapters.as_slice(),
             ),
-            None => return op::frozen(&x, &self.weight, self.bias.as_ref()),
+            None => return op::frozen(&x, &self.weight, self.bias.as_ref(), needed),
             Some((first, rest)) => {
                 let base = Some((&self.weight, self.bias.as_ref()));
-                (
-                    op::adapted(&x, base, first, self.keep_mask(0, first, &x, mode))?,
-                    rest,
-                )
+                let mask = self.keep_mask(0, first, &x, mode);
+                (op::adapted(&x, base, first, mask, needed)?, rest)
             }
         };
         let fused = self.adapters.len() - remaining.len();
         for (number, adapter) in remaining.iter().enumerate() {
             let mask = self.keep_mask(number + fused, adapter, &x, mode);
-            y = (y + op::adapted(&x, None, adapter, mask)?)?;
+            y = (y + op::adapted(&x, None, adapter, mask, needed)?)?;
         }
         Ok(y)
     }

@@ -35,7 +35,30 @@ impl Mode {
     pub(crate) fn checkpoints(&self) -> Option<&Checkpoints> {
         match self {
             Self::Inference => None,
-            Self::Training { checkpoints, .. } => checkpoints.as_ref(),
+            Self::Training { checkpoints, .. } => checkpoints
+                .as_ref()
+                .filter(|checkpoints| !checkpoints.is_recomputing()),
+        }
+    }
+
+    /// Whether a checkpointed part runs again for its gradients, so that its own result is not looked at.
+    pub(crate) fn is_recomputing(&self) -> bool {
+        match self {
+            Self::Inference => false,
+            Self::Training { checkpoints, .. } => checkpoints
+                .as_ref()
+                .is_some_and(Checkpoints::is_recomputing),
+        }
+    }
+
+    /// The same inside of a checkpointed part that runs again.
+    pub(crate) fn recomputing(&self) -> Self {
+        match self {
+            Self::Inference => Self::Inference,
+            Self::Training { dropout, .. } => Self::Training {
+                dropout: dropout.clone(),
+                checkpoints: Some(Checkpoints::recomputing()),
+            },
         }
     }
 

@@ -67,7 +67,7 @@ impl Block {
             &self.gate.forward(&normal, mode)?,
             &self.up.forward(&normal, mode)?,
         )?;
-        let x = (x + self.down.forward(&gated, mode)?)?;
+        let x = (x + self.down.forward_last(&gated, mode)?)?;
         trace(name, &x);
         Ok(x)
     }

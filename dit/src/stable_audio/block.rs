@@ -75,7 +75,7 @@ impl Block {
         let x = (mixed + x)?;
         let normal = self.mlp_norm.forward(&x)?;
         let gated = swiglu_packed(&self.mlp_in.forward(&normal, mode)?)?;
-        self.mlp_out.forward(&gated, mode)? + x
+        self.mlp_out.forward_last(&gated, mode)? + x
     }
 }
 

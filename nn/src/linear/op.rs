@@ -7,9 +7,15 @@ use crate::storage::{gradient_for, incoming, slice, with_values};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-/// `x W^T + b` with a gradient for x alone.
-pub(super) fn frozen(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    x.apply_op1(Frozen(Base::new(weight, bias)?))
+/// `x W^T + b` with a gradient for x alone; zeros with that gradient if the values are not needed.
+pub(super) fn frozen(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    needed: bool,
+) -> Result<Tensor> {
+    let base = Base::new(weight, bias)?;
+    x.apply_op1(Frozen { base, needed })
 }
 
 /// `x W^T + b` with gradients for all three.
@@ -21,14 +27,17 @@ pub(super) fn trainable(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> R
     }
 }
 
-/// `base(x) + scale drop(x) A^T B^T` with gradients for x, A and B; without a base only the second part.
+/// `base(x) + scale drop(x) A^T B^T` with gradients for x, A and B; without a base only the second part. Zeros with
+/// those gradients if the values are not needed.
 pub(super) fn adapted(
     x: &Tensor,
     base: Option<(&Tensor, Option<&Tensor>)>,
     adapter: &LoraWeights,
     keep: Option<Vec<u8>>,
+    needed: bool,
 ) -> Result<Tensor> {
     let op = Adapted {
+        needed,
         base: base
             .map(|(weight, bias)| Base::new(weight, bias))
             .transpose()?,
@@ -113,7 +122,10 @@ fn with_last(shape: &Shape, last: usize) -> Shape {
     Shape::from(dims)
 }
 
-struct Frozen(Base);
+struct Frozen {
+    base: Base,
+    needed: bool,
+}
 
 impl CustomOp1 for Frozen {
     fn name(&self) -> &'static str {
@@ -121,19 +133,20 @@ impl CustomOp1 for Frozen {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let y = self.0.forward(slice("linear", storage, layout)?)?;
-        Ok((
-            CpuStorage::F32(y),
-            with_last(layout.shape(), self.0.weight.dims()[0]),
-        ))
+        let shape = with_last(layout.shape(), self.base.weight.dims()[0]);
+        let y = match self.needed {
+            true => self.base.forward(slice("linear", storage, layout)?)?,
+            false => vec![0f32; shape.elem_count()],
+        };
+        Ok((CpuStorage::F32(y), shape))
     }
 
     fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let gradient = incoming(gradient)?;
         let for_x = with_values(
             "linear",
-            [&gradient, &self.0.weight],
-            |[gradient, weight]| Ok(affine_backward(gradient, weight, self.0.in_features())),
+            [&gradient, &self.base.weight],
+            |[gradient, weight]| Ok(affine_backward(gradient, weight, self.base.in_features())),
         )?;
         gradient_for(x, for_x)
     }
@@ -269,6 +282,7 @@ impl Dropout {
 }
 
 struct Adapted {
+    needed: bool,
     base: Option<Base>,
     scale: f32,
     dropout: Option<Dropout>,
@@ -391,6 +405,10 @@ impl CustomOp3 for Adapted {
         );
         let ((rank, in_features), out_features) = (l2.shape().dims2()?, l3.dims()[0]);
         let rows = x.len() / in_features;
+        let shape = with_last(l1.shape(), out_features);
+        if !self.needed {
+            return Ok((CpuStorage::F32(vec![0f32; shape.elem_count()]), shape));
+        }
         let mut y = match &self.base {
             Some(base) => base.forward(x)?,
             None => vec![0f32; rows * out_features],
@@ -403,7 +421,7 @@ impl CustomOp3 for Adapted {
             true,
             Threads::All,
         );
-        Ok((CpuStorage::F32(y), with_last(l1.shape(), out_features)))
+        Ok((CpuStorage::F32(y), shape))
     }
 
     fn bwd(
