@@ -24,7 +24,8 @@ pub use tags::{Prompt, TagVocabulary};
 
 /// The base that ships inside the program.
 const EMBEDDED: &[u8] = include_bytes!("../base/lorelei-base-1.safetensors");
-const EMBEDDED_NAME: &str = "embedded";
+/// What settings call it.
+pub(crate) const EMBEDDED_NAME: &str = "embedded";
 const DESCRIPTION: &str = "lorelei_base";
 const FORMAT: u32 = 1;
 
@@ -53,6 +54,7 @@ pub struct BaseModel {
     tag_vectors: Vec<Vec<f32>>,
     transformer_config: dit::diffrhythm::Config,
     parameter_count: usize,
+    is_embedded: bool,
 }
 
 impl BaseModel {
@@ -106,12 +108,18 @@ impl BaseModel {
             tag_vectors,
             transformer_config: description.transformer,
             parameter_count,
+            is_embedded: bytes == EMBEDDED,
         })
     }
 
     /// Name, version and hash: what adapters record.
     pub fn identity(&self) -> &BaseIdentity {
         &self.identity
+    }
+
+    /// Whether it is the base that ships inside the program, wherever it was opened from.
+    pub fn is_embedded(&self) -> bool {
+        self.is_embedded
     }
 
     /// The prompt vocabulary.

@@ -101,9 +101,34 @@ fn training_leaves_an_adapter_and_a_run_folder() {
         std::fs::read(folder.path().join("style.safetensors")).unwrap()
     );
     fails(
-        &run(folder.path(), "lora-train", &["--resume", "--model", TINY]),
+        &run(folder.path(), "lora-train", &["--resume"]),
         1,
         &["finished"],
+    );
+}
+
+#[test]
+fn the_configuration_file_chooses_the_base() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let text = format!("model = {OTHER:?}\nsteps = 2\nbatch_size = 2\ncrop_secs = 0.5\n");
+    std::fs::write(folder.path().join("run.toml"), text).unwrap();
+    let base_of = |more: &[&str], name: &str| {
+        let mut arguments = vec!["--data", "segments", "--config", "run.toml", "--out", name];
+        arguments.extend(more);
+        succeeds(&run(folder.path(), "lora-train", &arguments));
+        let adapter = Adapter::load(&folder.path().join(name), &candle_core::Device::Cpu).unwrap();
+        adapter.description.base
+    };
+    let expected = |path: &str| {
+        let base = lora::base::BaseModel::open(path, &candle_core::Device::Cpu).unwrap();
+        base.identity().clone()
+    };
+    assert_ne!(expected(OTHER), expected(TINY));
+    assert_eq!(base_of(&[], "file.safetensors"), expected(OTHER));
+    assert_eq!(
+        base_of(&["--model", TINY], "flag.safetensors"),
+        expected(TINY)
     );
 }
 

@@ -61,16 +61,16 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<()> {
-    let mut base = BaseModel::open(
-        arguments.settings.model.as_deref().unwrap_or("embedded"),
-        &Device::Cpu,
-    )?;
-    if arguments.list_tags {
+    let (resume, force, dry_run) = (arguments.resume, arguments.force, arguments.dry_run);
+    let list_tags = arguments.list_tags;
+    // The file and the saved run may name the base, and the base has defaults of its own: hence this order.
+    let (settings, data) = gather(arguments)?;
+    let mut base = BaseModel::open(settings.model(), &Device::Cpu)?;
+    if list_tags {
         print_lines(base.tags().names());
         return Ok(());
     }
-    let (resume, force, dry_run) = (arguments.resume, arguments.force, arguments.dry_run);
-    let config = resolve(arguments)?;
+    let config = settings.resolve(data, BaseDefaults::of(&base))?;
     let plan = plan(&mut base, &config);
     eprint!("{}", describe_plan(&plan, &base, &config)?);
     if dry_run {
@@ -125,7 +125,8 @@ fn initial(loss: Option<f64>) -> String {
     loss.map_or_else(|| "not measured".to_owned(), |loss| format!("{loss:.4}"))
 }
 
-fn resolve(arguments: Arguments) -> Result<TrainConfig> {
+/// Flags over the file over the saved run, and the prepared folder; no defaults yet.
+fn gather(arguments: Arguments) -> Result<(TrainSettings, PathBuf)> {
     let mut settings = arguments.settings;
     if let Some(path) = &arguments.config {
         settings = settings.or(TrainSettings::from_file(path)?);
@@ -136,8 +137,7 @@ fn resolve(arguments: Arguments) -> Result<TrainConfig> {
         data = data.or_else(|| Some(saved.data.clone()));
         settings = settings.or(saved.into());
     }
-    let defaults = BaseDefaults::EMBEDDED;
-    Ok(settings.resolve(data.unwrap_or_default(), defaults)?)
+    Ok((settings, data.unwrap_or_default()))
 }
 
 fn describe_plan(plan: &Plan, base: &BaseModel, config: &TrainConfig) -> Result<String> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::Targets;
+use crate::base::{BaseModel, EMBEDDED_NAME};
 use crate::error::LoraError;
 
 /// The resolved configuration inside the run folder.
@@ -28,7 +29,7 @@ pub struct TrainSettings {
     /// Passes over the training pieces; --steps wins if both are set.
     #[cfg_attr(feature = "cli", arg(long))]
     pub epochs: Option<usize>,
-    /// Optimizer steps [default: 300 for the embedded base].
+    /// Optimizer steps [default: 300].
     #[cfg_attr(feature = "cli", arg(long))]
     pub steps: Option<usize>,
     /// Crops in one step [default: 8].
@@ -108,6 +109,20 @@ impl BaseDefaults {
         learning_rate: 2e-3,
         steps: 300,
     };
+    /// Bases of the released models' size, which the embedded base's rate would throw off their course.
+    pub const OTHER: Self = Self {
+        learning_rate: 2e-4,
+        steps: 300,
+    };
+
+    /// The defaults of this base. The embedded one is known by its bytes, so that it is the same when it is opened from a file.
+    pub fn of(base: &BaseModel) -> Self {
+        if base.is_embedded() {
+            Self::EMBEDDED
+        } else {
+            Self::OTHER
+        }
+    }
 }
 
 /// The resolved configuration of a run.
@@ -173,6 +188,11 @@ impl TrainSettings {
         })
     }
 
+    /// The base these settings ask for, as [`BaseModel::open`] takes it.
+    pub fn model(&self) -> &str {
+        self.model.as_deref().unwrap_or(EMBEDDED_NAME)
+    }
+
     /// Settings of `self`, and of `lower` where `self` has none.
     pub fn or(self, lower: Self) -> Self {
         Self {
@@ -219,7 +239,7 @@ impl TrainSettings {
             exclude: self.exclude.unwrap_or_default(),
         };
         let config = TrainConfig {
-            model: self.model.unwrap_or_else(|| "embedded".to_owned()),
+            model: self.model.unwrap_or_else(|| EMBEDDED_NAME.to_owned()),
             data,
             run_dir: self.run_dir.unwrap_or_else(|| default_run_dir(&out)),
             steps: self.steps.unwrap_or(defaults.steps),
@@ -388,6 +408,26 @@ mod tests {
             (Path::new("style.safetensors"), Path::new("runs/style"))
         );
         assert_eq!(config.learning_rate, 2e-3);
+    }
+
+    #[test]
+    fn the_base_brings_its_own_rate() {
+        let device = candle_core::Device::Cpu;
+        let tiny = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/tiny-base.safetensors"
+        );
+        let embedded = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/base/lorelei-base-1.safetensors"
+        );
+        for (model, rate) in [(EMBEDDED_NAME, 2e-3), (embedded, 2e-3), (tiny, 2e-4)] {
+            let base = BaseModel::open(model, &device).unwrap();
+            let config = TrainSettings::default()
+                .resolve("segments".into(), BaseDefaults::of(&base))
+                .unwrap();
+            assert_eq!(config.learning_rate, rate, "{model}");
+        }
     }
 
     #[test]
