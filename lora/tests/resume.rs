@@ -10,7 +10,7 @@ use candle_core::Device;
 use lora::LoraError;
 use lora::base::BaseModel;
 use lora::progress::{Progress, Silent};
-use lora::train::{BaseDefaults, TrainConfig, TrainSettings, Trainer, TrainingSet};
+use lora::train::{BaseDefaults, EpochMetrics, TrainConfig, TrainSettings, Trainer, TrainingSet};
 
 /// Asks for a stop after some steps of training.
 struct StopAfter(usize);
@@ -83,13 +83,38 @@ fn stopping_and_resuming_ends_in_the_same_bytes() {
         read(&whole, "best.safetensors"),
         read(&parted, "best.safetensors")
     );
-    let lines = |config: &TrainConfig| {
-        String::from_utf8(read(config, "metrics.jsonl"))
-            .unwrap()
-            .lines()
-            .count()
+    let metrics = |config: &TrainConfig| -> Vec<EpochMetrics> {
+        let text = String::from_utf8(read(config, "metrics.jsonl")).unwrap();
+        let line = |line: &str| EpochMetrics {
+            // The one figure that is no function of the run.
+            elapsed_secs: 0.0,
+            ..serde_json::from_str(line).unwrap()
+        };
+        text.lines().map(line).collect()
     };
-    assert_eq!(lines(&whole), lines(&parted));
+    assert_eq!(metrics(&whole), metrics(&parted));
+    let validated = metrics(&whole)
+        .iter()
+        .filter(|epoch| epoch.validation_loss.is_some())
+        .count();
+    assert_eq!(validated, 3, "at steps 10, 20 and 25");
+}
+
+/// The saved configuration names the base; the command line need not say it again.
+#[test]
+fn resuming_opens_the_base_of_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let config = config(folder.path(), "run", 3);
+    assert!(start(&config).run(&mut StopAfter(4)).is_err());
+    assert_cmd::Command::cargo_bin("lora-train")
+        .unwrap()
+        .current_dir(folder.path())
+        .args(["--resume", "--run-dir"])
+        .arg(&config.run_dir)
+        .assert()
+        .success();
+    assert!(config.out.is_file());
 }
 
 #[test]

@@ -233,7 +233,7 @@ impl Trainer {
         }
         let remaining = self.total_steps - self.state.step;
         let per_epoch = steps_per_epoch(self.set.training.len(), self.shape.batch_size);
-        let validations = remaining / per_epoch.max(LEAST_STEPS_BETWEEN_VALIDATIONS);
+        let validations = remaining / validation_interval(per_epoch);
         // A forward pass without gradients takes about a third of a training step.
         Ok(last * (remaining as f64 + validations as f64 * self.validation.len() as f64 / 3.0))
     }
@@ -241,7 +241,6 @@ impl Trainer {
     /// Trains to the end, to early stopping, or to a requested stop, which saves a checkpoint and returns [`LoraError::Stopped`].
     pub fn run(mut self, progress: &mut dyn Progress) -> Result<Outcome, LoraError> {
         let per_epoch = steps_per_epoch(self.set.training.len(), self.shape.batch_size);
-        let mut last_validation = self.state.step;
         let mut stopped_early = false;
         if self.state.step == 0 {
             self.state.first_validation_loss = self.validate()?;
@@ -257,11 +256,11 @@ impl Trainer {
             self.state.elapsed_secs += started.elapsed().as_secs_f64();
             let last = self.state.step == self.total_steps;
             if self.state.step.is_multiple_of(per_epoch) || last {
-                let due =
-                    last || self.state.step - last_validation >= LEAST_STEPS_BETWEEN_VALIDATIONS;
-                if due {
-                    last_validation = self.state.step;
-                }
+                let due = last
+                    || self
+                        .state
+                        .step
+                        .is_multiple_of(validation_interval(per_epoch));
                 stopped_early = self.end_epoch(per_epoch, due)?;
             }
             if self.state.step.is_multiple_of(self.config.checkpoint_steps) {
@@ -418,11 +417,29 @@ impl Trainer {
     }
 }
 
+/// Steps from one validation to the next: whole epochs. It follows from the step alone, so that a resumed run measures where an
+/// uninterrupted one does.
+fn validation_interval(per_epoch: usize) -> usize {
+    LEAST_STEPS_BETWEEN_VALIDATIONS.div_ceil(per_epoch) * per_epoch
+}
+
 fn remove_if_there(path: &Path) -> Result<(), LoraError> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(LoraError::file(path)(error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn validations_are_whole_epochs_and_ten_steps_apart() {
+        for (per_epoch, interval) in [(1, 10), (2, 10), (3, 12), (10, 10), (11, 11), (250, 250)] {
+            assert_eq!(validation_interval(per_epoch), interval);
+        }
     }
 }
