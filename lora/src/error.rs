@@ -27,6 +27,24 @@ pub enum LoraError {
         /// The file or folder.
         path: PathBuf,
     },
+    /// A fresh run would replace files of an earlier one.
+    #[error(
+        "{path} is there already, from an earlier run; --resume goes on with that run, --run-dir and --out name another, --force replaces it"
+    )]
+    EarlierRun {
+        /// The first such file.
+        path: PathBuf,
+    },
+    /// The adapter's name was taken while the run was under way.
+    #[error(
+        "{path} was not there when this run began and is not replaced; move it away and --resume (the run's own adapter so far: {best})"
+    )]
+    TakenMeanwhile {
+        /// The file.
+        path: PathBuf,
+        /// Where the run keeps its best adapter.
+        best: PathBuf,
+    },
     /// A word of a prompt is not in the vocabulary.
     #[error("unknown tag {tag:?}; nearest: {nearest} ({advice})")]
     UnknownTag {

@@ -76,6 +76,10 @@ fn run(arguments: Arguments) -> Result<()> {
     if dry_run {
         return Ok(());
     }
+    // Asked here too: encoding the pieces first would be time lost.
+    if !resume && !force {
+        Trainer::check_free(&config)?;
+    }
     catch_interrupts().context("Ctrl-C cannot be caught")?;
     let mut progress = Terminal::default();
     let set = TrainingSet::open(&config.data, &base, &mut progress)?;

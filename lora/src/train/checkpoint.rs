@@ -13,7 +13,7 @@ use crate::error::LoraError;
 use crate::tensor_file;
 
 /// File name inside the run folder.
-const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
+pub(super) const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 const STATE: &str = "lorelei_run";
 
 /// The scalars of a run.
@@ -36,6 +36,12 @@ pub(super) struct RunState {
     pub data_hash: String,
     /// The base's file.
     pub base_sha256: String,
+    /// Whether the run was started to replace an adapter of its name.
+    #[serde(default)]
+    pub replaces_adapter: bool,
+    /// Whether early stopping ended the training.
+    #[serde(default)]
+    pub stopped_early: bool,
     /// Whether the run came to its end.
     pub finished: bool,
 }
@@ -104,6 +110,8 @@ mod tests {
             config_toml: "a = 1".into(),
             data_hash: "d".into(),
             base_sha256: "b".into(),
+            replaces_adapter: true,
+            stopped_early: false,
             finished: false,
         }
     }

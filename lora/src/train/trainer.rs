@@ -28,6 +28,15 @@ const MOST_VALIDATION_PIECES: usize = 8;
 /// Held-out songs are measured at the end of an epoch, but not again before this many steps.
 const LEAST_STEPS_BETWEEN_VALIDATIONS: usize = 10;
 const BEST_FILE: &str = "best.safetensors";
+/// All that a run keeps in its folder. The checkpoint comes first: removed in this order, a run that is being replaced can never be
+/// resumed without its other files.
+const RUN_FILES: [&str; 5] = [
+    checkpoint::CHECKPOINT_FILE,
+    metrics::METRICS_FILE,
+    BEST_FILE,
+    curves::CURVES_FILE,
+    CONFIG_FILE,
+];
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,7 +71,21 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// A fresh run. Refuses to touch an earlier run's folder or adapter unless `force` is set.
+    /// Whether a fresh run would find its files' names free.
+    ///
+    /// # Errors
+    /// [`LoraError::EarlierRun`] with the first file that is there.
+    pub fn check_free(config: &TrainConfig) -> Result<(), LoraError> {
+        let in_folder = RUN_FILES.map(|name| config.run_dir.join(name));
+        let mut files = std::iter::once(&config.out).chain(&in_folder);
+        match files.find(|path| path.exists()) {
+            Some(path) => Err(LoraError::EarlierRun { path: path.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// A fresh run. Refuses to touch an earlier run's files unless `force` is set; with `force` they are removed, the adapter itself is
+    /// replaced at the end. Nothing is removed before the settings are known to be good.
     pub fn start(
         config: TrainConfig,
         base: BaseModel,
@@ -70,18 +93,24 @@ impl Trainer {
         force: bool,
     ) -> Result<Self, LoraError> {
         if !force {
-            for path in [&config.out, &checkpoint::path(&config.run_dir)] {
-                if path.exists() {
-                    return Err(LoraError::Exists { path: path.clone() });
-                }
-            }
+            Self::check_free(&config)?;
         }
-        std::fs::create_dir_all(&config.run_dir).map_err(LoraError::file(&config.run_dir))?;
-        for name in [metrics::METRICS_FILE, BEST_FILE, curves::CURVES_FILE] {
+        if config.out.is_dir() {
+            let problem = "is a folder; --out names the adapter's file".to_owned();
+            let path = config.out;
+            return Err(LoraError::BadFile { path, problem });
+        }
+        let mut trainer = Self::prepare(config, base, set)?;
+        trainer.state.replaces_adapter = force;
+        let config = &trainer.config;
+        let out_folder = config.out.parent().unwrap_or(Path::new(""));
+        for folder in [&config.run_dir, out_folder] {
+            std::fs::create_dir_all(folder).map_err(LoraError::file(folder))?;
+        }
+        for name in RUN_FILES {
             remove_if_there(&config.run_dir.join(name))?;
         }
-        let trainer = Self::prepare(config, base, set)?;
-        let path = trainer.config.run_dir.join(CONFIG_FILE);
+        let path = config.run_dir.join(CONFIG_FILE);
         dataset::write_aside(&path, trainer.state.config_toml.as_bytes())
             .map_err(LoraError::file(&path))?;
         Ok(trainer)
@@ -97,6 +126,7 @@ impl Trainer {
         let mut trainer = Self::prepare(config, base, set)?;
         let saved = Checkpoint::load(&run_dir, &trainer.device)?;
         trainer.check_unchanged(&saved.state)?;
+        trainer.check_adapter_is_ours(saved.state.replaces_adapter)?;
         trainer.adapter.restore(&saved.tensors)?;
         let moments: HashMap<String, Tensor> = saved.tensors.clone().into_iter().collect();
         trainer.optimizer.restore(&moments)?;
@@ -137,6 +167,8 @@ impl Trainer {
             first_validation_loss: None,
             data_hash: set.data_hash.clone(),
             base_sha256: base.identity().sha256.clone(),
+            replaces_adapter: false,
+            stopped_early: false,
             finished: false,
         };
         let adapter = TrainableAdapter::initialise(base, &config, &device)?;
@@ -241,12 +273,11 @@ impl Trainer {
     /// Trains to the end, to early stopping, or to a requested stop, which saves a checkpoint and returns [`LoraError::Stopped`].
     pub fn run(mut self, progress: &mut dyn Progress) -> Result<Outcome, LoraError> {
         let per_epoch = steps_per_epoch(self.set.training.len(), self.shape.batch_size);
-        let mut stopped_early = false;
         if self.state.step == 0 {
             self.state.first_validation_loss = self.validate()?;
         }
         progress.begin("training", self.total_steps - self.state.step);
-        while self.state.step < self.total_steps && !stopped_early {
+        while self.state.step < self.total_steps && !self.state.stopped_early {
             if progress.stop_requested() {
                 self.save_checkpoint()?;
                 return Err(LoraError::Stopped);
@@ -261,7 +292,7 @@ impl Trainer {
                         .state
                         .step
                         .is_multiple_of(validation_interval(per_epoch));
-                stopped_early = self.end_epoch(per_epoch, due)?;
+                self.state.stopped_early = self.end_epoch(per_epoch, due)?;
             }
             if self.state.step.is_multiple_of(self.config.checkpoint_steps) {
                 self.save_checkpoint()?;
@@ -270,7 +301,7 @@ impl Trainer {
             progress.advance();
         }
         progress.end();
-        self.finish(stopped_early)
+        self.finish()
     }
 
     fn step(&mut self) -> Result<f64, LoraError> {
@@ -394,12 +425,29 @@ impl Trainer {
         .save(&self.config.run_dir)
     }
 
-    fn finish(mut self, stopped_early: bool) -> Result<Outcome, LoraError> {
+    /// Whether the adapter's name is free, or to be replaced, or taken by this run (which was killed after writing it).
+    fn check_adapter_is_ours(&self, replaces: bool) -> Result<(), LoraError> {
+        let (out, best) = (&self.config.out, self.config.run_dir.join(BEST_FILE));
+        if replaces || !out.exists() {
+            return Ok(());
+        }
+        let bytes = std::fs::read(out).map_err(LoraError::file(out))?;
+        if std::fs::read(&best).is_ok_and(|ours| ours == bytes) {
+            return Ok(());
+        }
+        let path = out.clone();
+        Err(LoraError::TakenMeanwhile { path, best })
+    }
+
+    fn finish(mut self) -> Result<Outcome, LoraError> {
         let best = self.config.run_dir.join(BEST_FILE);
         // Without held-out songs nothing tells one moment from another: the last weights are the ones.
         if self.state.early_stopping.best.is_none() {
             self.save_adapter(&best, None)?;
         }
+        // From here on nothing is left to train: if the adapter cannot be written, --resume only writes it.
+        self.save_checkpoint()?;
+        self.check_adapter_is_ours(self.state.replaces_adapter)?;
         let bytes = std::fs::read(&best).map_err(LoraError::file(&best))?;
         dataset::write_aside(&self.config.out, &bytes)
             .map_err(LoraError::file(&self.config.out))?;
@@ -411,7 +459,7 @@ impl Trainer {
             steps: self.state.step,
             best_validation_loss: self.state.early_stopping.best,
             first_validation_loss: self.state.first_validation_loss,
-            stopped_early,
+            stopped_early: self.state.stopped_early,
             curves: self.config.run_dir.join(curves::CURVES_FILE),
         })
     }
