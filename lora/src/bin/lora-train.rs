@@ -35,7 +35,7 @@ struct Arguments {
     /// Replace an earlier adapter and run of the same name.
     #[arg(long)]
     force: bool,
-    /// Print layers, counts and memory, and stop.
+    /// Print all layers of the base with the targets marked, counts and memory, and stop.
     #[arg(long)]
     dry_run: bool,
     /// Print the tags the base knows, and stop.
@@ -72,7 +72,8 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     let config = settings.resolve(data, BaseDefaults::of(&base))?;
     let plan = plan(&mut base, &config);
-    eprint!("{}", describe_plan(&plan, &base, &config)?);
+    eprint!("{}", describe_plan(&plan, &base, &config, dry_run)?);
+    plan.check(&config.targets)?;
     if dry_run {
         return Ok(());
     }
@@ -144,17 +145,31 @@ fn gather(arguments: Arguments) -> Result<(TrainSettings, PathBuf)> {
     Ok((settings, data.unwrap_or_default()))
 }
 
-fn describe_plan(plan: &Plan, base: &BaseModel, config: &TrainConfig) -> Result<String> {
+/// `all_layers` also lists the layers that stay as they are, and marks the targets with a star.
+fn describe_plan(
+    plan: &Plan,
+    base: &BaseModel,
+    config: &TrainConfig,
+    all_layers: bool,
+) -> Result<String> {
     use std::fmt::Write;
     let mut text = String::new();
     writeln!(text, "base: {}", base.identity())?;
-    writeln!(text, "layers to adapt ({}):", plan.layers.len())?;
+    writeln!(
+        text,
+        "layers to adapt ({} of {}{}):",
+        plan.targets().count(),
+        plan.layers.len(),
+        if all_layers { ", marked *" } else { "" }
+    )?;
     for layer in &plan.layers {
-        writeln!(
-            text,
-            "  {} [{} -> {}]",
-            layer.name, layer.inputs, layer.outputs
-        )?;
+        let mark = if layer.is_target { '*' } else { ' ' };
+        let (name, inputs, outputs) = (&layer.name, layer.inputs, layer.outputs);
+        if all_layers {
+            writeln!(text, "{mark} {name} [{inputs} -> {outputs}]")?;
+        } else if layer.is_target {
+            writeln!(text, "  {name} [{inputs} -> {outputs}]")?;
+        }
     }
     let share = 100.0 * plan.trainable as f64 / plan.total as f64;
     writeln!(
