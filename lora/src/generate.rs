@@ -25,14 +25,24 @@ pub struct Request {
     pub pulse: Option<PulseGrid>,
 }
 
-/// The style vector `[condition width]` of these tags and adapters: the mean of their vectors, an adapter's weighted by its strength.
-/// Without any it is zero, which asks for nothing.
+/// The style vector `[condition width]` of these tags and adapters.
+///
+/// Tags alone give the mean of their vectors, or zero, which asks for nothing. An adapter was trained with the mean of the tags and its
+/// own trigger; it moves the style from the one towards the other by its strength, so that 0 is the base and 1 is as trained. The moves
+/// of several adapters add up.
 pub fn style_vector(
     base: &BaseModel,
     tags: &[usize],
     triggers: &[(&Tensor, f64)],
 ) -> Result<Vec<f32>, LoraError> {
-    let mut sum = base.tag_sum(tags);
+    let sum = base.tag_sum(tags);
+    let mean = |sum: f32, count: usize| f64::from(sum / count.max(1) as f32);
+    let total_strength: f64 = triggers.iter().map(|(_, strength)| strength).sum();
+    // Weights instead of differences: strengths 0 and 1 are then exact to the bit.
+    let mut style: Vec<f64> = sum
+        .iter()
+        .map(|tags_sum| mean(*tags_sum, tags.len()) * (1.0 - total_strength))
+        .collect();
     for (trigger, strength) in triggers {
         let trigger = trigger.to_vec1::<f32>()?;
         if trigger.len() != sum.len() {
@@ -43,12 +53,11 @@ pub fn style_vector(
             );
             return Err(candle_core::Error::Msg(problem).into());
         }
-        for (total, value) in sum.iter_mut().zip(trigger) {
-            *total += value * *strength as f32;
+        for ((value, tags_sum), own) in style.iter_mut().zip(&sum).zip(trigger) {
+            *value += strength * mean(tags_sum + own, tags.len() + 1);
         }
     }
-    let count = (tags.len() + triggers.len()).max(1) as f32;
-    Ok(sum.into_iter().map(|value| value / count).collect())
+    Ok(style.into_iter().map(|value| value as f32).collect())
 }
 
 /// Planar stereo `[left, right]` at the base's rate. The same request gives the same samples.

@@ -139,8 +139,17 @@ fn a_dry_run_counts_and_writes_nothing() {
     let output = train(folder.path(), &["--dry-run"]);
     succeeds(&output);
     let text = text(&output);
-    for word in ["trainable:", "memory:", "self_attn.q_proj", "proj_out"] {
+    for word in ["trainable:", "memory:"] {
         assert!(text.contains(word), "{text}");
+    }
+    // Targets and other layers, told apart.
+    for (mark, name) in [
+        ("* ", "blocks.0.self_attn.q_proj"),
+        ("* ", "proj_out"),
+        ("  ", "mlp."),
+    ] {
+        let marked = |line: &str| line.starts_with(mark) && line.contains(name);
+        assert!(text.lines().any(marked), "{mark}{name}: {text}");
     }
     assert!(
         !folder.path().join("runs").exists() && !folder.path().join("segments/.latents").exists()
@@ -197,6 +206,28 @@ fn one_seed_one_sound_and_nothing_is_overwritten() {
         (sound.sample_rate_hz, sound.channels.len(), sound.frames()),
         (44_100, 2, 22_050)
     );
+}
+
+#[test]
+fn strength_zero_with_a_prompt_is_the_base() {
+    let folder = trained();
+    let arguments = |lora| {
+        [
+            "--lora",
+            lora,
+            "--base-too",
+            "--prompt",
+            "lofi",
+            "--out",
+            "a.wav",
+            "--force",
+        ]
+    };
+    let bytes = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    succeeds(&infer(folder.path(), &arguments("style.safetensors:0")));
+    assert_eq!(bytes("a.wav"), bytes("a-base.wav"));
+    succeeds(&infer(folder.path(), &arguments("style.safetensors:1")));
+    assert_ne!(bytes("a.wav"), bytes("a-base.wav"));
 }
 
 #[test]
@@ -311,11 +342,17 @@ fn settings_out_of_range_are_named() {
         1,
         &["dropout", "1.5"],
     );
-    fails(
-        &train(folder.path(), &["--include", "q_prj"]),
-        1,
-        &["q_prj", "no layer"],
-    );
+    for (flags, words) in [
+        (["--include", "q_prj"], ["include", "q_prj"]),
+        (["--exclude", "q_prj"], ["exclude", "q_prj"]),
+        (["--exclude", "*"], ["exclude", "no layer to adapt"]),
+    ] {
+        fails(&train(folder.path(), &flags), 1, &words);
+        let dry_run = train(folder.path(), &[flags[0], flags[1], "--dry-run"]);
+        fails(&dry_run, 1, &words);
+        fails(&dry_run, 1, &["self_attn.q_proj", "mlp."]);
+    }
+    assert!(!folder.path().join("runs").exists());
     std::fs::write(
         folder.path().join("run.toml"),
         "rank = 4\nlerning_rate = 1.0\n",

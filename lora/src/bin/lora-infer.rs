@@ -30,7 +30,7 @@ struct Arguments {
     /// Tags separated by commas, such as "lofi, piano, tempo:92, bars:4"; --list-tags shows them all.
     #[arg(long, default_value = "")]
     prompt: String,
-    /// Adapter and, after a colon, its strength (1: as trained); may be given several times.
+    /// Adapter and, after a colon, its strength (0: not at all, 1: as trained); several adapters add up.
     #[arg(long, value_name = "FILE[:STRENGTH]")]
     lora: Vec<String>,
     /// Base model: "embedded", or a base file (.safetensors).
