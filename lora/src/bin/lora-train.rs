@@ -195,6 +195,18 @@ fn describe_set(set: &TrainingSet, progress: &mut Terminal) {
     if set.validation.is_empty() {
         progress.note("no song is held out: early stopping is off and the last weights are kept; cut two songs or more");
     }
+    if !set.changed.is_empty() {
+        const SHOWN: usize = 8;
+        let more = match set.changed.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        let shown = &set.changed[..set.changed.len().min(SHOWN)];
+        progress.note(&format!(
+            "changed since cut-music wrote them, used as they are now: {}{more}",
+            shown.join(", ")
+        ));
+    }
     for skipped in &set.skipped {
         progress.note(&format!("left out: {skipped}"));
     }
