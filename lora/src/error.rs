@@ -66,7 +66,7 @@ pub enum LoraError {
         differences: String,
     },
     /// A setting is out of its range.
-    #[error("{setting} = {value}: {expected}")]
+    #[error("{setting} = {value}: {expected} (--{})", setting.replace('_', "-"))]
     Setting {
         /// The setting's name.
         setting: &'static str,
@@ -75,10 +75,10 @@ pub enum LoraError {
         /// What is possible.
         expected: String,
     },
-    /// The data folder cannot be trained on.
+    /// The data folder, or a piece in it, cannot be trained on.
     #[error("{path}: {problem}")]
     Data {
-        /// The folder.
+        /// The folder or the piece.
         path: PathBuf,
         /// What is wrong and what to do.
         problem: String,

@@ -317,6 +317,70 @@ fn data_that_cannot_be_trained_on_is_named() {
     fails(&train(folder.path(), &[]), 1, &["manifest.jsonl", "line 1"]);
 }
 
+/// A WAV of quiet noise, other for each seed, in the place of a piece.
+fn replace_piece(folder: &Path, name: &str, seed: u64) {
+    let noise = nn::Stream::new(seed).normal_vec(44_100);
+    let channel: Vec<f32> = noise
+        .iter()
+        .map(|value| (value * 0.1).clamp(-0.9, 0.9))
+        .collect();
+    let sound = audio::AudioBuffer {
+        sample_rate_hz: 44_100,
+        channels: vec![channel.clone(), channel],
+    };
+    let path = folder.join("segments").join(name);
+    audio::write_wav(&path, &sound, audio::SampleFormat::I16).unwrap();
+}
+
+#[test]
+fn an_edited_piece_is_trained_on_as_it_is_now() {
+    let folder = trained();
+    let adapter =
+        |name: &str| Adapter::load(&folder.path().join(name), &candle_core::Device::Cpu).unwrap();
+    let original = adapter("style.safetensors");
+    let piece = folder.path().join("segments/piece-1.wav");
+    let untouched = std::fs::read(&piece).unwrap();
+    replace_piece(folder.path(), "piece-1.wav", 99);
+    let output = train(folder.path(), &["--out", "edited.safetensors"]);
+    succeeds(&output);
+    let lines: Vec<String> = text(&output)
+        .lines()
+        .filter(|line| line.contains("changed since"))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains("piece-1.wav") && !lines[0].contains("piece-0.wav"),
+        "{lines:?}"
+    );
+    let edited = adapter("edited.safetensors");
+    assert_ne!(edited.description.data_hash, original.description.data_hash);
+    assert_ne!(
+        edited.description.validation_loss, original.description.validation_loss,
+        "the latents of before the edit were used"
+    );
+    // What was edited must not have taken the place of the original in the cache.
+    std::fs::write(&piece, untouched).unwrap();
+    let output = train(folder.path(), &["--out", "again.safetensors"]);
+    succeeds(&output);
+    assert!(!text(&output).contains("changed since"));
+    assert_eq!(
+        adapter("again.safetensors").description.validation_loss,
+        original.description.validation_loss
+    );
+}
+
+#[test]
+fn a_missing_piece_is_named_even_if_its_latents_are_cached() {
+    let folder = trained();
+    std::fs::remove_file(folder.path().join("segments/piece-2.wav")).unwrap();
+    fails(
+        &train(folder.path(), &["--force"]),
+        1,
+        &["piece-2.wav", "cut again", "remove its line"],
+    );
+}
+
 #[test]
 fn a_piece_shorter_than_a_latent_frame_is_left_out_by_name() {
     let folder = tempfile::tempdir().unwrap();
@@ -335,13 +399,34 @@ fn settings_out_of_range_are_named() {
     fails(
         &train(folder.path(), &["--rank", "0"]),
         1,
-        &["rank", "at least 1"],
+        &["--rank", "from 1 to 4096"],
     );
     fails(
         &train(folder.path(), &["--dropout", "1.5"]),
         1,
         &["dropout", "1.5"],
     );
+    for (flag, value, limit) in [
+        ("--batch-size", "4611686018427387904", "4096"),
+        ("--rank", "1000000000000", "4096"),
+    ] {
+        for dry_run in [&[][..], &["--dry-run"]] {
+            let flags = [&["--steps", "1", flag, value][..], dry_run].concat();
+            let arguments = [&["--data", "segments", "--model", TINY][..], &flags].concat();
+            let output = run(folder.path(), "lora-train", &arguments);
+            fails(&output, 1, &[flag, value, limit]);
+        }
+    }
+    // Within the bound of epochs, beyond that of steps: four pieces in crops of one.
+    for epochs in ["9223372036854775808", "999999999"] {
+        let arguments = ["--data", "segments", "--model", TINY, "--batch-size", "1"];
+        let output = run(
+            folder.path(),
+            "lora-train",
+            &[&arguments[..], &["--epochs", epochs]].concat(),
+        );
+        fails(&output, 1, &["--epochs", epochs, "1000000000"]);
+    }
     for (flags, words) in [
         (["--include", "q_prj"], ["include", "q_prj"]),
         (["--exclude", "q_prj"], ["exclude", "q_prj"]),

@@ -57,12 +57,12 @@ pub fn plan(base: &mut BaseModel, config: &TrainConfig) -> Plan {
     let trainable = layers
         .iter()
         .filter(|layer| layer.is_target)
-        .map(|layer| config.rank * (layer.inputs + layer.outputs))
-        .sum();
+        .map(|layer| config.rank.saturating_mul(layer.inputs + layer.outputs))
+        .fold(0, usize::saturating_add);
     let trigger = base.transformer_config().cond_dim;
     let frames = crop_frames(base, config.crop_secs);
     Plan {
-        memory_bytes: memory_bytes(base, config, trainable + trigger, frames),
+        memory_bytes: memory_bytes(base, config, trainable.saturating_add(trigger), frames),
         layers,
         trainable,
         trigger,
@@ -98,6 +98,13 @@ fn memory_bytes(base: &BaseModel, config: &TrainConfig, trainable: usize, frames
     let transformer = base.transformer_config();
     let per_frame =
         transformer.depth * (12 * transformer.dim + 4 * transformer.dim * transformer.ff_mult);
-    let activations = config.batch_size * frames * per_frame;
-    PROGRAM + F32 * (base.parameter_count() + 4 * trainable + activations)
+    let activations = config
+        .batch_size
+        .saturating_mul(frames)
+        .saturating_mul(per_frame);
+    let numbers = base
+        .parameter_count()
+        .saturating_add(trainable.saturating_mul(4))
+        .saturating_add(activations);
+    numbers.saturating_mul(F32).saturating_add(PROGRAM)
 }

@@ -11,7 +11,7 @@ use nn::schedule::WarmupCosine;
 
 use super::batch::{Batch, BatchShape, steps_per_epoch, training_batch, validation_batches};
 use super::checkpoint::{self, Checkpoint, RunState};
-use super::config::{CONFIG_FILE, TrainConfig};
+use super::config::{CONFIG_FILE, MOST_STEPS, TrainConfig};
 use super::curves;
 use super::data::TrainingSet;
 use super::early_stopping::EarlyStopping;
@@ -151,9 +151,7 @@ impl Trainer {
             &device,
         )?;
         let per_epoch = steps_per_epoch(set.training.len(), config.batch_size);
-        let total_steps = config
-            .epochs
-            .map_or(config.steps, |epochs| epochs * per_epoch);
+        let total_steps = total_steps(&config, per_epoch)?;
         let config_toml = toml::to_string(&config).map_err(|error| LoraError::BadFile {
             path: config.run_dir.join(CONFIG_FILE),
             problem: error.to_string(),
@@ -463,6 +461,19 @@ impl Trainer {
             curves: self.config.run_dir.join(curves::CURVES_FILE),
         })
     }
+}
+
+fn total_steps(config: &TrainConfig, per_epoch: usize) -> Result<usize, LoraError> {
+    let Some(epochs) = config.epochs else {
+        return Ok(config.steps);
+    };
+    let steps = epochs.checked_mul(per_epoch);
+    let bounded = steps.filter(|steps| *steps as u64 <= MOST_STEPS);
+    bounded.ok_or_else(|| LoraError::Setting {
+        setting: "epochs",
+        value: epochs.to_string(),
+        expected: format!("at {per_epoch} steps an epoch these are more than {MOST_STEPS} steps"),
+    })
 }
 
 /// Steps from one validation to the next: whole epochs. It follows from the step alone, so that a resumed run measures where an
