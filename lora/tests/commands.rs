@@ -261,6 +261,55 @@ fn both_arms_get_equal_names() {
     );
 }
 
+/// `lora-infer --list-tags | head -1`: the reader is gone before the lines come.
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let folder = trained();
+    for (program, arguments) in [
+        ("lora-infer", &["--model", TINY, "--list-tags"][..]),
+        ("lora-train", &["--model", TINY, "--list-tags"]),
+        // Notes on standard error may go unread as well; the clip is made all the same.
+        (
+            "lora-infer",
+            &[
+                "--model",
+                TINY,
+                "--lora",
+                "style.safetensors",
+                "--seconds",
+                "0.5",
+                "--out",
+                "unread.wav",
+            ],
+        ),
+    ] {
+        let closed = || {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            writer
+        };
+        let command = assert_cmd::cargo::cargo_bin(program);
+        let quiet = std::process::Command::new(&command)
+            .current_dir(folder.path())
+            .args(arguments)
+            .arg("--force")
+            .stdout(closed())
+            .output()
+            .unwrap();
+        fails(&quiet, 0, &[]);
+        let both = std::process::Command::new(&command)
+            .current_dir(folder.path())
+            .args(arguments)
+            .arg("--force")
+            .stdout(closed())
+            .stderr(closed())
+            .status()
+            .unwrap();
+        assert_eq!(both.code(), Some(0), "{program} {arguments:?}");
+    }
+    assert!(folder.path().join("unread.wav").is_file());
+}
+
 #[test]
 fn prompts_are_checked() {
     let folder = tempfile::tempdir().unwrap();

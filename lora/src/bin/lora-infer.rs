@@ -12,7 +12,7 @@ use lora::adapter::{Adapter, detach_all};
 use lora::base::{BaseModel, PulseGrid};
 use lora::generate::{Request, generate, style_vector};
 use lora::progress::Progress;
-use lora::terminal::{Terminal, catch_interrupts, exit_with, log_to_stderr, print_lines};
+use lora::terminal::{Terminal, catch_interrupts, exit_with, log_to_stderr, print_lines, tell};
 
 /// Longest clip that is made in one piece.
 const MOST_SECS: f64 = 95.0;
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let mut base = BaseModel::open(&arguments.model, &Device::Cpu)?;
     if arguments.list_tags {
-        print_lines(base.tags().names());
+        print_lines(base.tags().names())?;
         return Ok(());
     }
     let prompt = base.tags().parse(&arguments.prompt)?;
@@ -95,7 +95,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         .map(|(adapter, ..)| adapter.description.trigger_words.join(" "))
         .collect::<Vec<_>>();
     if !names.is_empty() {
-        eprintln!("style: {}", names.join(" + "));
+        tell(format_args!("style: {}", names.join(" + ")));
     }
     catch_interrupts().context("Ctrl-C cannot be caught")?;
     let clips = name_clips(arguments)?;
@@ -111,12 +111,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         if *adapted {
             for (adapter, strength, path) in &adapters {
                 let attachment = adapter.attach_to(&mut base, *strength, path)?;
-                eprintln!(
+                tell(format_args!(
                     "{}: applied {} of {} tensors at strength {strength}",
                     path.display(),
                     attachment.applied,
                     attachment.total
-                );
+                ));
                 triggers.extend(adapter.trigger.as_ref().map(|trigger| (trigger, *strength)));
             }
         }
@@ -141,7 +141,7 @@ fn run(arguments: &Arguments) -> Result<()> {
                 &clip.base_path
             };
             audio::write_wav(path, &sound, SampleFormat::I16)?;
-            print_lines([path.display()]);
+            print_lines([path.display()])?;
         }
     }
     progress.end();

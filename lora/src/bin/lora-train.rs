@@ -10,7 +10,7 @@ use lora::LoraError;
 use lora::base::BaseModel;
 use lora::progress::Progress;
 use lora::terminal::{
-    Terminal, catch_interrupts, exit_with, log_to_stderr, print_lines, spoken_duration,
+    Terminal, catch_interrupts, exit_with, log_to_stderr, print_lines, spoken_duration, tell,
 };
 use lora::train::{
     BaseDefaults, Plan, TrainConfig, TrainSettings, Trainer, TrainingSet, plan, saved_config,
@@ -67,12 +67,12 @@ fn run(arguments: Arguments) -> Result<()> {
     let (settings, data) = gather(arguments)?;
     let mut base = BaseModel::open(settings.model(), &Device::Cpu)?;
     if list_tags {
-        print_lines(base.tags().names());
+        print_lines(base.tags().names())?;
         return Ok(());
     }
     let config = settings.resolve(data, BaseDefaults::of(&base))?;
     let plan = plan(&mut base, &config);
-    eprint!("{}", describe_plan(&plan, &base, &config, dry_run)?);
+    tell(describe_plan(&plan, &base, &config, dry_run)?.trim_end());
     plan.check(&config.targets)?;
     if dry_run {
         return Ok(());
@@ -91,38 +91,41 @@ fn run(arguments: Arguments) -> Result<()> {
     } else {
         Trainer::start(config, base, set, force)?
     };
-    eprintln!("\nconfiguration:\n{config_text}");
-    eprintln!(
+    tell(format_args!("\nconfiguration:\n{config_text}"));
+    tell(format_args!(
         "{} steps, about {}",
         trainer.total_steps(),
         spoken_duration(trainer.estimate_secs()?)
-    );
+    ));
     let run_dir = trainer.run_dir().to_owned();
     let outcome = match trainer.run(&mut progress) {
         Err(LoraError::Stopped) => {
-            eprintln!(
+            tell(format_args!(
                 "stopped; the run is saved in {}, --resume goes on",
                 run_dir.display()
-            );
+            ));
             return Err(LoraError::Stopped.into());
         }
         other => other?,
     };
     if outcome.stopped_early {
-        eprintln!(
+        tell(format_args!(
             "stopped early after {} steps: the held-out songs gained no more",
             outcome.steps
-        );
+        ));
     }
     if let Some(loss) = outcome.best_validation_loss {
-        eprintln!(
+        tell(format_args!(
             "best loss on the held-out songs {loss:.4} (before training {})",
             initial(outcome.first_validation_loss)
-        );
+        ));
     }
-    eprintln!("curves: {}", outcome.curves.display());
-    eprintln!("listen: lora-infer --lora {}", outcome.adapter.display());
-    print_lines([outcome.adapter.display()]);
+    tell(format_args!("curves: {}", outcome.curves.display()));
+    tell(format_args!(
+        "listen: lora-infer --lora {}",
+        outcome.adapter.display()
+    ));
+    print_lines([outcome.adapter.display()])?;
     Ok(())
 }
 
