@@ -97,6 +97,18 @@ pub enum LoraError {
         /// The rate in use.
         learning_rate: f64,
     },
+    /// Generating ended in numbers that are none.
+    #[error(
+        "the {what} became {value}, so no sound was made; lower the strength of the adapters, if there are any, or --cfg (now {guidance})"
+    )]
+    NoSound {
+        /// Latents or samples.
+        what: &'static str,
+        /// NaN or infinity.
+        value: f32,
+        /// The guidance in use.
+        guidance: f64,
+    },
     /// The user asked to stop.
     #[error("stopped")]
     Stopped,

@@ -61,6 +61,10 @@ pub fn style_vector(
 }
 
 /// Planar stereo `[left, right]` at the base's rate. The same request gives the same samples.
+///
+/// # Errors
+/// [`LoraError::NoSound`] when latents or samples are not finite, as adapters at too high a strength make them;
+/// [`LoraError::Stopped`] when `progress` asks for it; tensor errors.
 pub fn generate(
     base: &BaseModel,
     request: &Request,
@@ -111,6 +115,11 @@ pub fn generate(
     }
     let latents = sampled?.latents;
     progress.end();
+    check_finite(
+        "latents",
+        &latents.flatten_all()?.to_vec1::<f32>()?,
+        request.guidance,
+    )?;
     let audio = base.decode(&latents.transpose(1, 2)?.contiguous()?)?;
     let mut channels = audio.squeeze(0)?.to_vec2::<f32>()?.into_iter();
     let (Some(mut left), Some(mut right)) = (channels.next(), channels.next()) else {
@@ -120,8 +129,22 @@ pub fn generate(
     };
     left.truncate(samples);
     right.truncate(samples);
+    for channel in [&left, &right] {
+        check_finite("samples", channel, request.guidance)?;
+    }
     finish(&mut left, &mut right, base.sample_rate_hz());
     Ok([left, right])
+}
+
+fn check_finite(what: &'static str, values: &[f32], guidance: f64) -> Result<(), LoraError> {
+    match values.iter().find(|value| !value.is_finite()) {
+        Some(&value) => Err(LoraError::NoSound {
+            what,
+            value,
+            guidance,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Short fades against clicks at the cut ends, and a level that does not clip.

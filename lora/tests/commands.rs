@@ -575,6 +575,38 @@ fn damaged_adapters_and_bases_are_named() {
 }
 
 #[test]
+fn an_adapter_that_blows_up_makes_no_file() {
+    let folder = trained();
+    let mut adapter = Adapter::load(
+        &folder.path().join("style.safetensors"),
+        &candle_core::Device::Cpu,
+    )
+    .unwrap();
+    for layer in adapter.layers.values_mut() {
+        layer.a = (&layer.a * 1e18).unwrap();
+        layer.b = (&layer.b * 1e18).unwrap();
+    }
+    adapter
+        .save(&folder.path().join("wild.safetensors"))
+        .unwrap();
+    let output = infer(
+        folder.path(),
+        &["--lora", "wild.safetensors:3", "--out", "wild.wav"],
+    );
+    fails(
+        &output,
+        1,
+        &[
+            "wild.safetensors at strength 3",
+            "the latents became",
+            "lower the strength",
+            "--cfg",
+        ],
+    );
+    assert!(!folder.path().join("wild.wav").exists());
+}
+
+#[test]
 fn the_adapters_header_tells_what_it_is() {
     let folder = trained();
     let adapter = Adapter::load(

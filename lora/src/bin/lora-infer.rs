@@ -130,7 +130,8 @@ fn run(arguments: &Arguments) -> Result<()> {
                 style: style.clone(),
                 pulse,
             };
-            let [left, right] = generate(&base, &request, &mut progress)?;
+            let [left, right] = generate(&base, &request, &mut progress)
+                .with_context(|| describe_clip(clip.seed, adapted.then_some(&adapters)))?;
             let sound = AudioBuffer {
                 sample_rate_hz: base.sample_rate_hz(),
                 channels: vec![left, right],
@@ -171,6 +172,18 @@ fn load_adapters(arguments: &[String]) -> Result<Vec<LoadedAdapter>> {
         Ok((Adapter::load(&path, &Device::Cpu)?, strength, path))
     };
     arguments.iter().map(load).collect()
+}
+
+/// For messages: what the clip was made with.
+fn describe_clip(seed: u64, adapters: Option<&Vec<LoadedAdapter>>) -> String {
+    let adapters = adapters.into_iter().flatten();
+    let with: Vec<String> = adapters
+        .map(|(_, strength, path)| format!("{} at strength {strength}", path.display()))
+        .collect();
+    match with.as_slice() {
+        [] => format!("the clip of seed {seed} without adapters"),
+        with => format!("the clip of seed {seed} with {}", with.join(" and ")),
+    }
 }
 
 /// `FILE` or `FILE:STRENGTH`; a file whose own name ends in a colon and a number is found by its whole name.
