@@ -209,6 +209,28 @@ fn one_seed_one_sound_and_nothing_is_overwritten() {
 }
 
 #[test]
+fn the_output_is_a_wav_file_or_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["song.flac", "song.MP3", "song.m4a"] {
+        fails(
+            &infer(folder.path(), &["--out", name]),
+            1,
+            &[name, "WAV only"],
+        );
+        assert!(!folder.path().join(name).exists());
+    }
+    fails(
+        &infer(folder.path(), &["--out", "song.wav", "--count", "2"]),
+        1,
+        &["song.wav", "--count"],
+    );
+    succeeds(&infer(folder.path(), &["--out", "song.WAV"]));
+    assert!(folder.path().join("song.WAV").is_file());
+    succeeds(&infer(folder.path(), &["--out", "take.2"]));
+    assert!(folder.path().join("take.2/base-seed0.wav").is_file());
+}
+
+#[test]
 fn strength_zero_with_a_prompt_is_the_base() {
     let folder = trained();
     let arguments = |lora| {

@@ -54,7 +54,7 @@ struct Arguments {
     /// Make each clip without the adapters too, from the same seed.
     #[arg(long, requires = "lora")]
     base_too: bool,
-    /// WAV file, or a folder when several clips are made [default: a free name in this folder].
+    /// WAV file (its name ends in .wav), or a folder for clips named after adapter and seed [default: free names in this folder].
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
     /// Replace files that are there.
@@ -225,9 +225,10 @@ fn name_clips(arguments: &Arguments) -> Result<Vec<Clip>> {
         })
         .unwrap_or_else(|| "base".to_owned());
     let out = arguments.out.as_deref();
-    let file = out.filter(|path| {
-        arguments.count == 1 && path.extension().is_some_and(|ending| ending == "wav")
-    });
+    let file = out
+        .map(|out| names_a_file(out, arguments.count))
+        .transpose()?;
+    let file = out.filter(|_| file == Some(true));
     let folders = match out {
         Some(folder) if file.is_none() && arguments.base_too => {
             Some((folder.join("adapter"), folder.join("base")))
@@ -275,6 +276,30 @@ fn name_clips(arguments: &Arguments) -> Result<Vec<Clip>> {
         });
     }
     Ok(clips)
+}
+
+/// Whether `--out` is one WAV file (otherwise it is a folder). Names that can only be meant as other sound files are refused.
+fn names_a_file(out: &Path, count: u32) -> Result<bool> {
+    const OTHER_SOUNDS: [&str; 12] = [
+        "aac", "aif", "aifc", "aiff", "flac", "m4a", "mp3", "mp4", "oga", "ogg", "opus", "wma",
+    ];
+    let ending = out.extension().map(|ending| ending.to_string_lossy());
+    // A folder that is there is one, whatever its name.
+    let ending = ending.filter(|_| !out.is_dir()).unwrap_or_default();
+    let ending = ending.to_ascii_lowercase();
+    if OTHER_SOUNDS.contains(&ending.as_str()) {
+        bail!(
+            "--out {}: clips are written as WAV only; name a .wav file or a folder",
+            out.display()
+        );
+    }
+    if ending == "wav" && count > 1 {
+        bail!(
+            "--out {}: one file cannot hold the {count} clips of --count; name a folder",
+            out.display()
+        );
+    }
+    Ok(ending == "wav")
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
