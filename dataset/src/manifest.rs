@@ -137,7 +137,7 @@ pub enum ManifestError {
         folder: PathBuf,
     },
     /// The system would not read it.
-    #[error("{}: cannot be read: {source}", path.display())]
+    #[error("{}: cannot be read; check its permissions", path.display())]
     Read {
         /// The manifest.
         path: PathBuf,
@@ -145,7 +145,7 @@ pub enum ManifestError {
         source: io::Error,
     },
     /// The system would not write it.
-    #[error("{}: cannot be written: {source}", path.display())]
+    #[error("{}: cannot be written; check the folder's permissions and the space left", path.display())]
     Write {
         /// The manifest.
         path: PathBuf,

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-/// Errors of this crate. Messages name the file and the remedy.
+/// Errors of this crate. Messages name the file and the remedy; a cause is in [`source`](std::error::Error::source) or in the message,
+/// never in both, so that the whole chain (`{:#}` of anyhow) tells each thing once.
 #[derive(Debug, thiserror::Error)]
 pub enum LoraError {
     /// A file could not be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path} cannot be read or written; check the path, its permissions and the space left")]
     File {
         /// The file.
         path: PathBuf,
@@ -130,8 +131,11 @@ pub enum LoraError {
     /// The transformer.
     #[error(transparent)]
     Dit(#[from] dit::Error),
+    /// The picture of the curves.
+    #[error(transparent)]
+    Plot(#[from] plot::PlotError),
     /// The tensor library.
-    #[error("tensor operation failed: {0}")]
+    #[error("a tensor operation failed")]
     Tensor(#[from] candle_core::Error),
 }
 
