@@ -16,6 +16,20 @@ const OTHER: &str = concat!(
     "/tests/fixtures/other-base.safetensors"
 );
 
+/// A short run on the tiny base.
+const TRAIN: [&str; 10] = [
+    "--data",
+    "segments",
+    "--model",
+    TINY,
+    "--steps",
+    "4",
+    "--batch-size",
+    "2",
+    "--crop-secs",
+    "0.5",
+];
+
 fn run(folder: &Path, program: &str, arguments: &[&str]) -> Output {
     Command::cargo_bin(program)
         .unwrap()
@@ -26,20 +40,7 @@ fn run(folder: &Path, program: &str, arguments: &[&str]) -> Output {
 }
 
 fn train(folder: &Path, more: &[&str]) -> Output {
-    let mut arguments = vec![
-        "--data",
-        "segments",
-        "--model",
-        TINY,
-        "--steps",
-        "4",
-        "--batch-size",
-        "2",
-        "--crop-secs",
-        "0.5",
-    ];
-    arguments.extend(more);
-    run(folder, "lora-train", &arguments)
+    run(folder, "lora-train", &[&TRAIN[..], more].concat())
 }
 
 fn infer(folder: &Path, more: &[&str]) -> Output {
@@ -544,8 +545,8 @@ fn an_adapter_for_another_base_is_refused_by_name() {
     );
 }
 
-/// Claims, cuts and poisons `good` in turn; `check` sees each file's expected words.
-fn damaged(good: &[u8], mut check: impl FnMut(&[u8])) {
+/// Claims, cuts and poisons `good` in turn; `check` sees each file and the words its error must have.
+fn damaged(good: &[u8], mut check: impl FnMut(&[u8], &[&str])) {
     let mut claims = good.to_vec();
     claims[..8].copy_from_slice(&(1u64 << 60).to_le_bytes());
     let header = usize::try_from(u64::from_le_bytes(good[..8].try_into().unwrap())).unwrap();
@@ -553,40 +554,37 @@ fn damaged(good: &[u8], mut check: impl FnMut(&[u8])) {
     // An f16 and an f32 of these bytes is not a number.
     poisoned[8 + header..8 + header + 8]
         .copy_from_slice(&[0xff, 0x7f, 0xc0, 0x7f, 0xff, 0x7f, 0xc0, 0x7f]);
-    for bytes in [
-        &claims[..],
-        &good[..good.len() / 2],
-        &good[..4],
-        &[],
-        &poisoned,
+    let broken = &["not a readable safetensors file", "damaged or cut short"][..];
+    for (bytes, words) in [
+        (&claims[..], broken),
+        (&good[..good.len() / 2], broken),
+        (&good[..4], broken),
+        (&[], broken),
+        (&poisoned, &["tensor", "holds NaN", "damaged"]),
     ] {
-        check(bytes);
+        check(bytes, words);
     }
 }
 
 #[test]
-fn damaged_adapters_and_bases_are_named() {
+fn damaged_adapters_and_bases_are_named_with_the_reason() {
     let folder = trained();
     let bad = folder.path().join("bad.safetensors");
-    damaged(
-        &std::fs::read(folder.path().join("style.safetensors")).unwrap(),
-        |bytes| {
-            std::fs::write(&bad, bytes).unwrap();
-            fails(
-                &infer(folder.path(), &["--lora", "bad.safetensors"]),
-                1,
-                &["bad.safetensors"],
-            );
-        },
-    );
-    damaged(&std::fs::read(TINY).unwrap(), |bytes| {
+    let flags = |flag| [flag, "bad.safetensors", "--out", "bad.wav"];
+    let adapter = std::fs::read(folder.path().join("style.safetensors")).unwrap();
+    damaged(&adapter, |bytes, words| {
         std::fs::write(&bad, bytes).unwrap();
-        fails(
-            &run(folder.path(), "lora-infer", &["--model", "bad.safetensors"]),
-            1,
-            &["bad.safetensors"],
-        );
+        let output = infer(folder.path(), &flags("--lora"));
+        fails(&output, 1, &["bad.safetensors"]);
+        fails(&output, 1, words);
     });
+    damaged(&std::fs::read(TINY).unwrap(), |bytes, words| {
+        std::fs::write(&bad, bytes).unwrap();
+        let output = run(folder.path(), "lora-infer", &flags("--model"));
+        fails(&output, 1, &["bad.safetensors"]);
+        fails(&output, 1, words);
+    });
+    assert!(!folder.path().join("bad.wav").exists());
     assert!(std::fs::read_dir(folder.path()).unwrap().all(|entry| {
         entry
             .unwrap()
@@ -650,7 +648,51 @@ fn the_adapters_header_tells_what_it_is() {
     assert_eq!(description.trigger_words, ["style"]);
 }
 
-/// Writing to a full device leaves neither file nor remains.
+/// All files below a folder, hidden ones too.
+#[cfg(target_os = "linux")]
+fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// No room for an adapter anywhere: a limit on the size of files stands for the full disk, which only root can make.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_room_leaves_no_adapter() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    // Latents and configuration of the tiny base have 1 to 2 KiB, an adapter 30; 8 blocks of 512 bytes or 1 KiB are in between.
+    let output = Command::new("sh")
+        .current_dir(folder.path())
+        .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\""])
+        .arg(assert_cmd::cargo::cargo_bin("lora-train"))
+        .args(TRAIN)
+        .output()
+        .unwrap();
+    fails(&output, 1, &[".safetensors", "too large", "space left"]);
+    let left = files_below(folder.path());
+    for name in [
+        "style.safetensors",
+        "best.safetensors",
+        "checkpoint.safetensors",
+    ] {
+        assert!(!left.iter().any(|path| path.ends_with(name)), "{left:?}");
+    }
+    let part = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "part");
+    assert!(!left.iter().any(part), "{left:?}");
+    // With room again, the same command completes once it may replace what the first left of itself.
+    succeeds(&train(folder.path(), &["--force"]));
+}
+
+/// The same with a device that is really full, where mounting one is permitted: only the adapter's own place has no room.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_leaves_no_adapter() {
@@ -665,7 +707,7 @@ fn a_full_disk_leaves_no_adapter() {
             .status()
     };
     if !mount(&["-t", "tmpfs", "-o", "size=8k", "tmpfs"]).is_ok_and(|status| status.success()) {
-        eprintln!("not run: a tmpfs cannot be mounted here");
+        eprintln!("not run: a tmpfs cannot be mounted here; no_room_leaves_no_adapter is");
         return;
     }
     let output = train(folder.path(), &["--out", "disk/style.safetensors"]);
@@ -677,6 +719,6 @@ fn a_full_disk_leaves_no_adapter() {
         .arg(&disk)
         .status()
         .unwrap();
-    fails(&output, 1, &["style.safetensors", "space"]);
+    fails(&output, 1, &["disk/style.safetensors", "No space left"]);
     assert!(left.is_empty(), "{left:?}");
 }
