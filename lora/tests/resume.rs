@@ -254,7 +254,7 @@ fn a_changed_run_is_not_resumed() {
         .unwrap()
         .to_string();
     assert!(
-        error.contains("seed = 4") && error.contains("--force"),
+        error.contains("seed = 4 (was 3)") && error.contains("--force"),
         "{error}"
     );
 }

@@ -22,7 +22,8 @@ const DEFAULT_BEATS_PER_BAR: usize = 4;
 
 /// Generate music, with style adapters if you have some.
 ///
-/// Without --prompt an adapter speaks for itself through the vector it learned. The same seed gives the same bytes.
+/// Without --prompt an adapter speaks for itself through the vector it learned. The same seed gives the same bytes. The names of the
+/// clips go to standard output; a reader that closes it early (`| head -1`) is no error.
 /// Exit codes: 0 done, 1 error, 2 wrong usage, 130 stopped.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -30,19 +31,19 @@ struct Arguments {
     /// Tags separated by commas, such as "lofi, piano, tempo:92, bars:4"; --list-tags shows them all.
     #[arg(long, default_value = "")]
     prompt: String,
-    /// Adapter and, after a colon, its strength (0: not at all, 1: as trained); several adapters add up.
+    /// Adapter and, after a colon, its strength from -10 to 10 (0: not at all, 1: as trained); several adapters add up.
     #[arg(long, value_name = "FILE[:STRENGTH]")]
     lora: Vec<String>,
     /// Base model: "embedded", or a base file (.safetensors).
     #[arg(long, default_value = "embedded")]
     model: String,
-    /// Length in seconds [default: 8, or as many bars as the prompt asks for].
+    /// Length in seconds, 0.1 to 95 [default: 8, or as many bars as the prompt asks for].
     #[arg(long)]
     seconds: Option<f64>,
     /// Steps from noise to sound: more are finer and slower.
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=1000))]
     steps: u16,
-    /// Guidance: how far beyond the unstyled prediction to go; 0 turns it off.
+    /// Guidance: how far beyond the unstyled prediction to go, at most 100; 0 turns it off.
     #[arg(long, default_value_t = 2.0)]
     cfg: f64,
     /// Seed of the first clip; further clips count up.

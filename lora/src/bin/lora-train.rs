@@ -29,10 +29,10 @@ struct Arguments {
     /// TOML file with any of the settings below; flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Go on with the run in the run folder.
+    /// Go on with a run that was stopped; --run-dir or --out say which, unless they are the defaults.
     #[arg(long, conflicts_with = "force")]
     resume: bool,
-    /// Replace an earlier adapter and run of the same name.
+    /// Replace the adapter of that name and the run in that run folder.
     #[arg(long)]
     force: bool,
     /// Print all layers of the base with the targets marked, counts and memory, and stop.

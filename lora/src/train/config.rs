@@ -328,7 +328,10 @@ pub fn saved_config(settings: &TrainSettings) -> Result<TrainConfig, LoraError> 
     })?;
     toml::from_str(&text).map_err(|error| LoraError::BadFile {
         path,
-        problem: error.to_string(),
+        problem: format!(
+            "the run's configuration is damaged or of another version: {}; begin again with --force",
+            error.to_string().trim_end()
+        ),
     })
 }
 

@@ -127,9 +127,17 @@ impl Trainer {
         let saved = Checkpoint::load(&run_dir, &trainer.device)?;
         trainer.check_unchanged(&saved.state)?;
         trainer.check_adapter_is_ours(saved.state.replaces_adapter)?;
-        trainer.adapter.restore(&saved.tensors)?;
+        let damaged = |error: &dyn std::fmt::Display| LoraError::BadFile {
+            path: checkpoint::path(&run_dir),
+            problem: format!(
+                "its tensors are not those of this run ({error}); the file is damaged: begin again with --force"
+            ),
+        };
+        let restored = trainer.adapter.restore(&saved.tensors);
+        restored.map_err(|error| damaged(&error))?;
         let moments: HashMap<String, Tensor> = saved.tensors.clone().into_iter().collect();
-        trainer.optimizer.restore(&moments)?;
+        let restored = trainer.optimizer.restore(&moments);
+        restored.map_err(|error| damaged(&error))?;
         metrics::rewind(&run_dir, saved.state.step)?;
         trainer.state = saved.state;
         Ok(trainer)
@@ -199,38 +207,30 @@ impl Trainer {
     }
 
     fn check_unchanged(&self, saved: &RunState) -> Result<(), LoraError> {
-        let mut differences = Vec::new();
-        if saved.config_toml != self.state.config_toml {
-            let changed = self
-                .state
-                .config_toml
-                .lines()
-                .filter(|line| !saved.config_toml.lines().any(|other| other == *line));
-            differences.push(format!(
-                "the configuration ({})",
-                changed.collect::<Vec<_>>().join("; ")
+        let refused = |problem| {
+            let path = checkpoint::path(&self.config.run_dir);
+            Err(LoraError::BadFile { path, problem })
+        };
+        if saved.finished {
+            return refused(format!(
+                "the run is finished, its adapter is {}; --out and --run-dir begin another, --force begins this one again",
+                self.config.out.display()
             ));
         }
+        let mut differences = changed_settings(&saved.config_toml, &self.state.config_toml);
         if saved.data_hash != self.state.data_hash {
             differences.push("the training pieces".to_owned());
         }
         if saved.base_sha256 != self.state.base_sha256 {
-            differences.push("the base".to_owned());
-        }
-        if saved.finished {
-            differences.push("nothing is left to do: the run is finished".to_owned());
+            differences.push("the base's file".to_owned());
         }
         if differences.is_empty() {
             return Ok(());
         }
-        let problem = format!(
-            "cannot resume, changed since: {}; start afresh with another --run-dir or --force",
-            differences.join(", ")
-        );
-        Err(LoraError::BadFile {
-            path: checkpoint::path(&self.config.run_dir),
-            problem,
-        })
+        refused(format!(
+            "cannot go on, changed since the run began: {}; change it back, or begin a new run with another --run-dir and --out, or with --force",
+            differences.join("; ")
+        ))
     }
 
     /// Where the run keeps its files.
@@ -463,6 +463,29 @@ impl Trainer {
     }
 }
 
+/// Settings of two configurations that differ, as people read them; both are TOML with one setting a line.
+fn changed_settings(saved: &str, now: &str) -> Vec<String> {
+    let settings = |text: &str| -> BTreeMap<String, String> {
+        let pairs = text.lines().filter_map(|line| line.split_once(" = "));
+        pairs
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    };
+    let (saved, now) = (settings(saved), settings(now));
+    let mut names: Vec<&String> = saved.keys().chain(now.keys()).collect();
+    names.sort();
+    names.dedup();
+    let mut changes = Vec::new();
+    for name in names {
+        let (before, after) = (saved.get(name), now.get(name));
+        if before != after {
+            let shown = |value: Option<&String>| value.map_or("unset", String::as_str).to_owned();
+            changes.push(format!("{name} = {} (was {})", shown(after), shown(before)));
+        }
+    }
+    changes
+}
+
 fn total_steps(config: &TrainConfig, per_epoch: usize) -> Result<usize, LoraError> {
     let Some(epochs) = config.epochs else {
         return Ok(config.steps);
@@ -494,6 +517,21 @@ fn remove_if_there(path: &Path) -> Result<(), LoraError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changed_settings_are_told_with_both_values() {
+        let saved = "seed = 3\nepochs = 5\nout = \"a = b\"\n\n[targets]\ninclude = [\"x\"]\n";
+        let now = "seed = 4\nsteps = 7\nout = \"a = b\"\n\n[targets]\ninclude = [\"x\"]\n";
+        assert_eq!(
+            changed_settings(saved, now),
+            [
+                "epochs = unset (was 5)",
+                "seed = 4 (was 3)",
+                "steps = 7 (was unset)"
+            ]
+        );
+        assert!(changed_settings(now, now).is_empty());
+    }
 
     #[test]
     fn validations_are_whole_epochs_and_ten_steps_apart() {
