@@ -362,11 +362,11 @@ fn prompts_are_checked() {
         1,
         &["loud", "not a number"],
     );
-    fails(
-        &infer(folder.path(), &["--lora", "nowhere.safetensors"]),
-        1,
-        &["nowhere.safetensors"],
-    );
+    let missing = infer(folder.path(), &["--lora", "nowhere.safetensors"]);
+    fails(&missing, 1, &["nowhere.safetensors", "check the path"]);
+    // File, remedy, and the cause behind it once.
+    let told = text(&missing);
+    assert_eq!(told.matches("No such file").count(), 1, "{told}");
 }
 
 #[test]

@@ -483,8 +483,9 @@ mod tests {
     #[test]
     fn ranges_are_checked_and_named() {
         let huge = usize::MAX;
-        type Change = fn(&mut TrainSettings, usize);
-        let counts: [(&str, &str, Change); 7] = [
+        type SetCount = fn(&mut TrainSettings, usize);
+        type Set = fn(&mut TrainSettings);
+        let counts: [(&str, &str, SetCount); 7] = [
             ("--steps", "1000000000", |s, n| s.steps = Some(n)),
             ("--epochs", "1000000000", |s, n| s.epochs = Some(n)),
             ("--batch-size", "4096", |s, n| s.batch_size = Some(n)),
@@ -507,7 +508,7 @@ mod tests {
                 assert!(error.contains(flag) && error.contains(limit), "{error}");
             }
         }
-        let numbers: [(&str, fn(&mut TrainSettings)); 5] = [
+        let numbers: [(&str, Set); 5] = [
             ("--dropout", |s| s.dropout = Some(1.0)),
             ("--rank", |s| s.rank = Some(0)),
             ("--learning-rate", |s| s.learning_rate = Some(f64::NAN)),
