@@ -271,6 +271,7 @@ impl Trainer {
     /// Trains to the end, to early stopping, or to a requested stop, which saves a checkpoint and returns [`LoraError::Stopped`].
     pub fn run(mut self, progress: &mut dyn Progress) -> Result<Outcome, LoraError> {
         let per_epoch = steps_per_epoch(self.set.training.len(), self.shape.batch_size);
+        let interval = validation_interval(per_epoch);
         if self.state.step == 0 {
             self.state.first_validation_loss = self.validate()?;
         }
@@ -285,11 +286,7 @@ impl Trainer {
             self.state.elapsed_secs += started.elapsed().as_secs_f64();
             let last = self.state.step == self.total_steps;
             if self.state.step.is_multiple_of(per_epoch) || last {
-                let due = last
-                    || self
-                        .state
-                        .step
-                        .is_multiple_of(validation_interval(per_epoch));
+                let due = last || self.state.step.is_multiple_of(interval);
                 self.state.stopped_early = self.end_epoch(per_epoch, due)?;
             }
             if self.state.step.is_multiple_of(self.config.checkpoint_steps) {
