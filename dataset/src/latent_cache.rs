@@ -31,7 +31,7 @@ pub struct CachedLatents {
 #[derive(Debug, thiserror::Error)]
 pub enum LatentCacheError {
     /// The system refused.
-    #[error("{}: the latent cache cannot be used: {source}", path.display())]
+    #[error("{}: the latent cache cannot be used; check the folder's permissions and the space left", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,

@@ -48,7 +48,7 @@ pub struct Piece {
     pub peak: f64,
     /// Its song's side.
     pub split: Split,
-    /// Hash of the piece's file.
+    /// Hash of the piece's file, as [`hash_file`](crate::hash_file) writes it; empty in a manifest made by hand.
     pub content_hash: String,
     /// Tags from the recording's sidecar.
     #[serde(default)]
@@ -98,8 +98,21 @@ impl Piece {
         if numbers.iter().any(|number| !number.is_finite()) || self.peak < 0.0 {
             return Some("gain_db, peak and loudness_lufs must be finite numbers".to_owned());
         }
+        if !self.content_hash.is_empty() && !is_content_hash(&self.content_hash) {
+            return Some(format!(
+                "content_hash {:?} is not `sha256:` and 64 hexadecimal digits; cut again, or leave it empty",
+                self.content_hash
+            ));
+        }
         None
     }
+}
+
+fn is_content_hash(text: &str) -> bool {
+    const DIGITS: usize = 64;
+    text.strip_prefix("sha256:").is_some_and(|digits| {
+        digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    })
 }
 
 /// Whether a relative path stays below its folder.
@@ -124,7 +137,7 @@ pub enum ManifestError {
         folder: PathBuf,
     },
     /// The system would not read it.
-    #[error("{}: cannot be read: {source}", path.display())]
+    #[error("{}: cannot be read; check its permissions", path.display())]
     Read {
         /// The manifest.
         path: PathBuf,
@@ -132,7 +145,7 @@ pub enum ManifestError {
         source: io::Error,
     },
     /// The system would not write it.
-    #[error("{}: cannot be written: {source}", path.display())]
+    #[error("{}: cannot be written; check the folder's permissions and the space left", path.display())]
     Write {
         /// The manifest.
         path: PathBuf,
@@ -258,7 +271,7 @@ mod tests {
             gain_db: -0.1,
             peak: 1.0 / 3.0,
             split: Split::Validation,
-            content_hash: "sha256:bb".to_owned(),
+            content_hash: format!("sha256:{:064x}", 0xbb),
             tags: vec!["harp".to_owned()],
         }
     }
@@ -281,6 +294,14 @@ mod tests {
         let pieces = vec![piece("a.wav"), piece("deep/ü.wav")];
         write_manifest(folder.path(), &pieces).unwrap();
         assert_eq!(read_manifest(folder.path()).unwrap(), pieces);
+    }
+
+    #[test]
+    fn a_manifest_made_by_hand_needs_no_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = line(|piece| piece.content_hash = String::new());
+        std::fs::write(folder.path().join(MANIFEST_NAME), text).unwrap();
+        assert_eq!(read_manifest(folder.path()).unwrap()[0].content_hash, "");
     }
 
     #[test]
@@ -307,6 +328,18 @@ mod tests {
             (line(|p| p.end_frame = 0), "span no sound"),
             (line(|p| p.sample_rate_hz = 0), "above zero"),
             (line(|p| p.peak = -1.0), "finite"),
+            (
+                line(|p| p.content_hash = "sha256:bb".to_owned()),
+                "content_hash",
+            ),
+            (
+                line(|p| p.content_hash = format!("sha256:{:é>64}", 0)),
+                "content_hash",
+            ),
+            (
+                line(|p| p.content_hash = "0".repeat(64)),
+                "64 hexadecimal digits",
+            ),
             (
                 format!(
                     "{good}\n{}",

@@ -24,7 +24,8 @@ pub use tags::{Prompt, TagVocabulary};
 
 /// The base that ships inside the program.
 const EMBEDDED: &[u8] = include_bytes!("../base/lorelei-base-1.safetensors");
-const EMBEDDED_NAME: &str = "embedded";
+/// What settings call it.
+pub(crate) const EMBEDDED_NAME: &str = "embedded";
 const DESCRIPTION: &str = "lorelei_base";
 const FORMAT: u32 = 1;
 
@@ -53,6 +54,7 @@ pub struct BaseModel {
     tag_vectors: Vec<Vec<f32>>,
     transformer_config: dit::diffrhythm::Config,
     parameter_count: usize,
+    is_embedded: bool,
 }
 
 impl BaseModel {
@@ -82,7 +84,9 @@ impl BaseModel {
     fn from_bytes(bytes: &[u8], path: &Path, device: &Device) -> Result<Self, LoraError> {
         let description = describe(bytes).map_err(|problem| LoraError::BadFile {
             path: path.to_owned(),
-            problem,
+            problem: format!(
+                "{problem}; give another base file, or export this one again (recipes/export.py)"
+            ),
         })?;
         let weights = Weights::from_bytes(bytes, &path.display().to_string(), device)?;
         let parameter_count = weights.parameter_count();
@@ -106,12 +110,18 @@ impl BaseModel {
             tag_vectors,
             transformer_config: description.transformer,
             parameter_count,
+            is_embedded: bytes == EMBEDDED,
         })
     }
 
     /// Name, version and hash: what adapters record.
     pub fn identity(&self) -> &BaseIdentity {
         &self.identity
+    }
+
+    /// Whether it is the base that ships inside the program, wherever it was opened from.
+    pub fn is_embedded(&self) -> bool {
+        self.is_embedded
     }
 
     /// The prompt vocabulary.
@@ -182,7 +192,7 @@ fn describe(bytes: &[u8]) -> Result<Description, String> {
         .map_err(|error| format!("the base description in the header cannot be read: {error}"))?;
     if description.format != FORMAT {
         return Err(format!(
-            "base format {} is not known ({FORMAT} is); update Lorelei",
+            "base format {} is not known ({FORMAT} is; a newer Lorelei may know it)",
             description.format
         ));
     }
@@ -192,6 +202,11 @@ fn describe(bytes: &[u8]) -> Result<Description, String> {
             description.pulses_per_beat
         ));
     }
+    // Checked here, where the file can be named.
+    let autoencoder = description.autoencoder.validate("autoencoder");
+    autoencoder.map_err(|error| format!("its configuration is impossible: {error}"))?;
+    let transformer = description.transformer.validate();
+    transformer.map_err(|error| format!("its configuration is impossible: {error}"))?;
     Ok(description)
 }
 
@@ -200,4 +215,61 @@ fn sha256(bytes: &[u8]) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TINY: &[u8] = include_bytes!("../tests/fixtures/tiny-base.safetensors");
+
+    /// The tiny base with a change to the text of its header; the offsets of its tensors count from the header's end.
+    fn changed(from: &str, to: &str) -> Vec<u8> {
+        let header_end = 8 + u64::from_le_bytes(TINY[..8].try_into().unwrap()) as usize;
+        let header = std::str::from_utf8(&TINY[8..header_end]).unwrap();
+        // The description is a string inside of the header.
+        let (from, to) = (from.replace('"', "\\\""), to.replace('"', "\\\""));
+        assert!(header.contains(&from), "{from}: {header}");
+        let header = header.replace(&from, &to);
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(header.as_bytes());
+        bytes.extend_from_slice(&TINY[header_end..]);
+        bytes
+    }
+
+    #[test]
+    fn an_impossible_configuration_names_file_part_and_remedy() {
+        for (from, to, expected) in [
+            (
+                r#""dim": 32"#,
+                r#""dim": 0"#,
+                "transformer's configuration: dim is 0",
+            ),
+            (
+                r#""max_frames": 2048"#,
+                r#""max_frames": 1048577"#,
+                "max_frames is 1048577",
+            ),
+            (r#""fft_size": 2048"#, r#""fft_size": 0"#, "autoencoder"),
+            (
+                r#""fft_size": 2048"#,
+                r#""fft_size": 4611686018427387904"#,
+                "autoencoder",
+            ),
+            (
+                r#""pulses_per_beat": 8"#,
+                r#""pulses_per_beat": 9"#,
+                "9 pulses",
+            ),
+            (r#""fft_size": 2048"#, r#""fft_sighs": 2048"#, "fft_sighs"),
+        ] {
+            let bytes = changed(from, to);
+            let error =
+                BaseModel::from_bytes(&bytes, Path::new("my-base.safetensors"), &Device::Cpu);
+            let error = error.err().unwrap().to_string();
+            for word in ["my-base.safetensors", expected, "export"] {
+                assert!(error.contains(word), "{word}: {error}");
+            }
+        }
+    }
 }

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-/// Errors of this crate. Messages name the file and the remedy.
+/// Errors of this crate. Messages name the file and the remedy; a cause is in [`source`](std::error::Error::source) or in the message,
+/// never in both, so that the whole chain (`{:#}` of anyhow) tells each thing once.
 #[derive(Debug, thiserror::Error)]
 pub enum LoraError {
     /// A file could not be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path} cannot be read or written; check the path, its permissions and the space left")]
     File {
         /// The file.
         path: PathBuf,
@@ -26,6 +27,24 @@ pub enum LoraError {
     Exists {
         /// The file or folder.
         path: PathBuf,
+    },
+    /// A fresh run would replace files of an earlier one.
+    #[error(
+        "{path} is there already, from an earlier run; --resume goes on with that run, --run-dir and --out name another, --force replaces it"
+    )]
+    EarlierRun {
+        /// The first such file.
+        path: PathBuf,
+    },
+    /// The adapter's name was taken while the run was under way.
+    #[error(
+        "{path} was not there when this run began and is not replaced; move it away and --resume (the run's own adapter so far: {best})"
+    )]
+    TakenMeanwhile {
+        /// The file.
+        path: PathBuf,
+        /// Where the run keeps its best adapter.
+        best: PathBuf,
     },
     /// A word of a prompt is not in the vocabulary.
     #[error("unknown tag {tag:?}; nearest: {nearest} ({advice})")]
@@ -48,7 +67,7 @@ pub enum LoraError {
         differences: String,
     },
     /// A setting is out of its range.
-    #[error("{setting} = {value}: {expected}")]
+    #[error("{setting} = {value}: {expected} (--{})", setting.replace('_', "-"))]
     Setting {
         /// The setting's name.
         setting: &'static str,
@@ -57,10 +76,10 @@ pub enum LoraError {
         /// What is possible.
         expected: String,
     },
-    /// The data folder cannot be trained on.
+    /// The data folder, or a piece in it, cannot be trained on.
     #[error("{path}: {problem}")]
     Data {
-        /// The folder.
+        /// The folder or the piece.
         path: PathBuf,
         /// What is wrong and what to do.
         problem: String,
@@ -78,6 +97,18 @@ pub enum LoraError {
         step: usize,
         /// The rate in use.
         learning_rate: f64,
+    },
+    /// Generating ended in numbers that are none.
+    #[error(
+        "the {what} became {value}, so no sound was made; lower the strength of the adapters, if there are any, or --cfg (now {guidance})"
+    )]
+    NoSound {
+        /// Latents or samples.
+        what: &'static str,
+        /// NaN or infinity.
+        value: f32,
+        /// The guidance in use.
+        guidance: f64,
     },
     /// The user asked to stop.
     #[error("stopped")]
@@ -100,8 +131,11 @@ pub enum LoraError {
     /// The transformer.
     #[error(transparent)]
     Dit(#[from] dit::Error),
+    /// The picture of the curves.
+    #[error(transparent)]
+    Plot(#[from] plot::PlotError),
     /// The tensor library.
-    #[error("tensor operation failed: {0}")]
+    #[error("a tensor operation failed")]
     Tensor(#[from] candle_core::Error),
 }
 

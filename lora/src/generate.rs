@@ -25,14 +25,24 @@ pub struct Request {
     pub pulse: Option<PulseGrid>,
 }
 
-/// The style vector `[condition width]` of these tags and adapters: the mean of their vectors, an adapter's weighted by its strength.
-/// Without any it is zero, which asks for nothing.
+/// The style vector `[condition width]` of these tags and adapters.
+///
+/// Tags alone give the mean of their vectors, or zero, which asks for nothing. An adapter was trained with the mean of the tags and its
+/// own trigger; it moves the style from the one towards the other by its strength, so that 0 is the base and 1 is as trained. The moves
+/// of several adapters add up.
 pub fn style_vector(
     base: &BaseModel,
     tags: &[usize],
     triggers: &[(&Tensor, f64)],
 ) -> Result<Vec<f32>, LoraError> {
-    let mut sum = base.tag_sum(tags);
+    let sum = base.tag_sum(tags);
+    let mean = |sum: f32, count: usize| f64::from(sum / count.max(1) as f32);
+    let total_strength: f64 = triggers.iter().map(|(_, strength)| strength).sum();
+    // Weights instead of differences: strengths 0 and 1 are then exact to the bit.
+    let mut style: Vec<f64> = sum
+        .iter()
+        .map(|tags_sum| mean(*tags_sum, tags.len()) * (1.0 - total_strength))
+        .collect();
     for (trigger, strength) in triggers {
         let trigger = trigger.to_vec1::<f32>()?;
         if trigger.len() != sum.len() {
@@ -43,15 +53,18 @@ pub fn style_vector(
             );
             return Err(candle_core::Error::Msg(problem).into());
         }
-        for (total, value) in sum.iter_mut().zip(trigger) {
-            *total += value * *strength as f32;
+        for ((value, tags_sum), own) in style.iter_mut().zip(&sum).zip(trigger) {
+            *value += strength * mean(tags_sum + own, tags.len() + 1);
         }
     }
-    let count = (tags.len() + triggers.len()).max(1) as f32;
-    Ok(sum.into_iter().map(|value| value / count).collect())
+    Ok(style.into_iter().map(|value| value as f32).collect())
 }
 
 /// Planar stereo `[left, right]` at the base's rate. The same request gives the same samples.
+///
+/// # Errors
+/// [`LoraError::NoSound`] when latents or samples are not finite, as adapters at too high a strength make them;
+/// [`LoraError::Stopped`] when `progress` asks for it; tensor errors.
 pub fn generate(
     base: &BaseModel,
     request: &Request,
@@ -102,6 +115,11 @@ pub fn generate(
     }
     let latents = sampled?.latents;
     progress.end();
+    check_finite(
+        "latents",
+        &latents.flatten_all()?.to_vec1::<f32>()?,
+        request.guidance,
+    )?;
     let audio = base.decode(&latents.transpose(1, 2)?.contiguous()?)?;
     let mut channels = audio.squeeze(0)?.to_vec2::<f32>()?.into_iter();
     let (Some(mut left), Some(mut right)) = (channels.next(), channels.next()) else {
@@ -111,8 +129,22 @@ pub fn generate(
     };
     left.truncate(samples);
     right.truncate(samples);
+    for channel in [&left, &right] {
+        check_finite("samples", channel, request.guidance)?;
+    }
     finish(&mut left, &mut right, base.sample_rate_hz());
     Ok([left, right])
+}
+
+fn check_finite(what: &'static str, values: &[f32], guidance: f64) -> Result<(), LoraError> {
+    match values.iter().find(|value| !value.is_finite()) {
+        Some(&value) => Err(LoraError::NoSound {
+            what,
+            value,
+            guidance,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Short fades against clicks at the cut ends, and a level that does not clip.

@@ -1,5 +1,6 @@
 //! What both binaries share: progress bars on a terminal, Ctrl-C, log lines on standard error.
 
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -42,8 +43,8 @@ impl Progress for Terminal {
 
     fn note(&mut self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| tell(text)),
+            None => tell(text),
         }
     }
 
@@ -64,7 +65,7 @@ pub fn catch_interrupts() -> Result<(), ctrlc::Error> {
         if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(i32::from(STOPPED_EXIT_CODE));
         }
-        eprintln!("stopping at the next safe point; once more to stop at once");
+        tell("stopping at the next safe point; once more to stop at once");
     })
 }
 
@@ -81,14 +82,26 @@ pub fn log_to_stderr() {
 }
 
 /// Results are data: one line each on standard output.
-#[expect(
-    clippy::print_stdout,
-    reason = "results are data and go to standard output"
-)]
-pub fn print_lines<T: std::fmt::Display>(lines: impl IntoIterator<Item = T>) {
-    for line in lines {
-        println!("{line}");
+///
+/// A reader that has seen enough (`| head -1`) is no error: the rest of the lines is dropped and the program goes on.
+///
+/// # Errors
+/// When standard output cannot be written for another reason, such as a full disk.
+pub fn print_lines<T: std::fmt::Display>(lines: impl IntoIterator<Item = T>) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    let written = lines
+        .into_iter()
+        .try_for_each(|line| writeln!(output, "{line}"))
+        .and_then(|()| output.flush());
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
     }
+}
+
+/// A line for people on standard error. That nobody reads it is no reason to stop.
+pub fn tell(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Seconds as people say them.
@@ -109,7 +122,7 @@ pub fn exit_with(result: anyhow::Result<()>) -> std::process::ExitCode {
     if matches!(error.downcast_ref(), Some(crate::LoraError::Stopped)) {
         return STOPPED_EXIT_CODE.into();
     }
-    eprintln!("error: {error:#}");
+    tell(format_args!("error: {error:#}"));
     std::process::ExitCode::FAILURE
 }
 

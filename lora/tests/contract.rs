@@ -8,7 +8,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use lora::adapter::{Adapter, AdapterDescription, Targets, detach_all, merge};
 use lora::base::{BaseModel, PulseGrid};
-use lora::generate::{Request, generate};
+use lora::generate::{Request, generate, style_vector};
 use lora::progress::Silent;
 use lora::train::{
     BaseDefaults, Batch, BatchShape, LatentPiece, TrainConfig, TrainSettings, TrainableAdapter,
@@ -132,6 +132,43 @@ fn a_trained_adapter_changes_the_sound_and_strength_zero_does_not() {
         sound(&with_adapter(&adapter, 1.0))
     );
     assert_eq!(sound(&with_adapter(&adapter, 0.0)), sound(&base()));
+}
+
+#[test]
+fn a_style_at_strength_zero_is_the_prompts_and_at_one_as_trained() {
+    let base = base();
+    let width = base.transformer_config().cond_dim;
+    let trigger = |seed| {
+        let values = Stream::new(seed).normal_vec(width);
+        Tensor::from_vec(values, width, &Device::Cpu).unwrap()
+    };
+    let (one, two) = (trigger(1), trigger(2));
+    let bits = |tags: &[usize], triggers: &[(&Tensor, f64)]| -> Vec<u32> {
+        let style = style_vector(&base, tags, triggers).unwrap();
+        style.into_iter().map(f32::to_bits).collect()
+    };
+    for tags in [&[][..], &[2], &[0, 1, 3]] {
+        assert_eq!(bits(tags, &[(&one, 0.0)]), bits(tags, &[]));
+        assert_eq!(bits(tags, &[(&one, 0.0), (&two, 0.0)]), bits(tags, &[]));
+        // In training the style is the mean of the trigger and the tags' vectors.
+        let trained: Vec<u32> = base
+            .tag_sum(tags)
+            .iter()
+            .zip(one.to_vec1::<f32>().unwrap())
+            .map(|(tags_sum, own)| ((tags_sum + own) / (tags.len() + 1) as f32).to_bits())
+            .collect();
+        assert_eq!(bits(tags, &[(&one, 1.0)]), trained);
+        assert_eq!(bits(tags, &[(&one, 1.0), (&two, 0.0)]), trained);
+        assert_ne!(bits(tags, &[(&one, 0.5)]), trained);
+    }
+    // Two adapters add their moves away from the prompt.
+    let style = |triggers: &[(&Tensor, f64)]| style_vector(&base, &[0, 1], triggers).unwrap();
+    let (plain, first, second) = (style(&[]), style(&[(&one, 0.7)]), style(&[(&two, 0.4)]));
+    let both = style(&[(&one, 0.7), (&two, 0.4)]);
+    for index in 0..width {
+        let expected = first[index] + second[index] - plain[index];
+        assert!((both[index] - expected).abs() < 1e-5);
+    }
 }
 
 #[test]

@@ -213,4 +213,8 @@ fn a_file_that_is_not_there_is_named() {
             "check the path",
         ],
     );
+    // The cause is one step down the chain, and only there: a chain that is printed whole tells it once.
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("No such file"), "{cause}");
+    assert!(!error.to_string().contains(&cause), "{error}");
 }

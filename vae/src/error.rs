@@ -19,7 +19,7 @@ pub enum VaeError {
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
     /// A configuration file that cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: cannot be read; check the path and its permissions", path.display())]
     Read {
         /// The file.
         path: PathBuf,

@@ -8,6 +8,11 @@ pub(crate) const DURATION_FRAMES: usize = 6144;
 /// Groups of the positional convolution, fixed in the reference.
 pub(crate) const POSITION_GROUPS: usize = 16;
 
+/// Larger sizes overflow products of sizes, and no model comes near.
+const LARGEST: usize = 1 << 20;
+/// Numbers in the table of text positions, the only one that is made and not read from the file; the reference's has 3 million.
+const LARGEST_TABLE: usize = 1 << 26;
+
 /// Sizes and flags. Names follow the reference's configuration file where it has one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,6 +94,14 @@ impl Config {
         if let Some((name, _)) = sizes.into_iter().find(|&(_, size)| size == 0) {
             return Err(Error::Config(format!("{name} is 0")));
         }
+        let largest = sizes.into_iter().chain([("conv_layers", self.conv_layers)]);
+        for (name, size) in largest {
+            if size > LARGEST {
+                return Err(Error::Config(format!(
+                    "{name} is {size}, the largest is {LARGEST}"
+                )));
+            }
+        }
         let rules = [
             (
                 self.dim.is_multiple_of(2 * self.attention_heads),
@@ -114,6 +127,13 @@ impl Config {
             (
                 self.text_dim.is_multiple_of(2),
                 format!("text_dim {} is odd", self.text_dim),
+            ),
+            (
+                self.max_frames * self.text_dim <= LARGEST_TABLE,
+                format!(
+                    "max_frames {} by text_dim {} make a table of more than {LARGEST_TABLE} numbers",
+                    self.max_frames, self.text_dim
+                ),
             ),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
@@ -171,10 +191,37 @@ mod tests {
             ),
             (r#", "attention_heads": 64"#, "dim 64 is not twice"),
             (r#", "max_frames": -1"#, "invalid value"),
+            (
+                r#", "max_frames": 1048577"#,
+                "max_frames is 1048577, the largest is 1048576",
+            ),
+            (
+                r#", "attention_heads": 9223372036854775808"#,
+                "attention_heads is 9223372036854775808",
+            ),
         ] {
             let message = parse(more).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         }
+        // Products of sizes are bounded too, before anything is allocated.
+        let config = Config {
+            dim: 1 << 20,
+            text_dim: 1 << 20,
+            cond_dim: 1 << 20,
+            max_frames: 1 << 20,
+            ..parse("").unwrap()
+        };
+        let message = config.validate().unwrap_err().to_string();
+        assert!(
+            message.contains("max_frames 1048576 by text_dim"),
+            "{message}"
+        );
+        let config = Config {
+            conv_layers: usize::MAX,
+            ..parse("").unwrap()
+        };
+        let message = config.validate().unwrap_err().to_string();
+        assert!(message.contains("conv_layers"), "{message}");
         assert!(
             Config::from_json(&format!(
                 "{{{}}}",

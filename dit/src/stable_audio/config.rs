@@ -76,13 +76,16 @@ impl Config {
     /// Reads and validates a `config.json`.
     ///
     /// # Errors
-    /// As [`from_json`](Self::from_json), or when the file cannot be read.
+    /// [`Error::Read`] when the file cannot be read, [`Error::File`] with what [`from_json`](Self::from_json) says of its text.
     pub fn from_file(path: &Path) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
             path: path.to_path_buf(),
             source,
         })?;
-        Self::from_json(&text)
+        Self::from_json(&text).map_err(|error| Error::File {
+            path: path.to_path_buf(),
+            source: Box::new(error),
+        })
     }
 
     /// Width of the transformer.
@@ -158,6 +161,34 @@ mod tests {
         ] {
             let message = Config::from_json(text).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_holds_none_is_named_and_its_fault_told_once() {
+        let chain = |path: &Path| {
+            let error = Config::from_file(path).unwrap_err();
+            let mut told = error.to_string();
+            let mut next = std::error::Error::source(&error);
+            while let Some(cause) = next {
+                told = format!("{told}: {cause}");
+                next = cause.source();
+            }
+            told
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let missing = chain(&path);
+        assert_eq!(missing.matches("No such file").count(), 1, "{missing}");
+        for (text, fault) in [
+            ("{", "EOF while parsing"),
+            (r#"{ "hidden": 3 }"#, "unknown field `hidden`"),
+            (r#"{ "num_layers": 0 }"#, "num_layers is 0"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let told = chain(&path);
+            assert!(told.contains("config.json"), "{told}");
+            assert_eq!(told.matches(fault).count(), 1, "{told}");
         }
     }
 

@@ -27,6 +27,9 @@ pub struct AdaptedLayers {
 
 impl AdaptedLayers {
     /// Puts fresh factors on every target layer: A uniform in ±1/sqrt(inputs) as PEFT's default, B zero, so that nothing changes yet.
+    ///
+    /// # Errors
+    /// As [`Targets::check`]; nothing is attached then.
     pub fn initialise(
         model: &mut dyn VisitLinears,
         targets: &Targets,
@@ -36,11 +39,12 @@ impl AdaptedLayers {
         seed: &Stream,
         device: &Device,
     ) -> Result<Self, LoraError> {
-        let mut layers = BTreeMap::new();
         let mut names = Vec::new();
+        model.visit_linears(&mut |linear| names.push(linear.name().to_owned()));
+        targets.check(&names)?;
+        let mut layers = BTreeMap::new();
         let mut failure = None;
         model.visit_linears(&mut |linear| {
-            names.push(linear.name().to_owned());
             if failure.is_some() || !targets.matches(linear.name()) {
                 return;
             }
@@ -64,18 +68,10 @@ impl AdaptedLayers {
                 Err(error) => failure = Some(error.into()),
             }
         });
-        if let Some(error) = failure {
-            return Err(error);
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(Self { layers }),
         }
-        let idle = targets.idle_patterns(&names);
-        if !idle.is_empty() {
-            return Err(LoraError::Setting {
-                setting: "include",
-                value: idle.join(", "),
-                expected: "matches no layer of this base; --dry-run lists the layers".to_owned(),
-            });
-        }
-        Ok(Self { layers })
     }
 
     /// Names and factors, in the order of the names: A before B.

@@ -122,6 +122,7 @@ fn sort(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use safetensors::SafeTensors;
 
     use super::*;
@@ -174,6 +175,27 @@ mod tests {
             std::fs::read(&first).unwrap(),
             std::fs::read(&second).unwrap()
         );
+    }
+
+    proptest! {
+        #[test]
+        fn every_finite_number_of_the_description_survives(
+            bits in prop::array::uniform3(any::<u64>()),
+        ) {
+            let [alpha, dropout, loss] = bits.map(f64::from_bits);
+            prop_assume!(alpha.is_finite() && dropout.is_finite() && loss.is_finite());
+            let mut adapter = adapter();
+            adapter.description.alpha = alpha;
+            adapter.description.dropout = dropout;
+            adapter.description.validation_loss = Some(loss);
+            let loaded = Adapter::from_bytes(&adapter.to_bytes().unwrap(), &Device::Cpu).unwrap();
+            let description = loaded.description;
+            prop_assert_eq!(
+                [description.alpha, description.dropout, description.validation_loss.unwrap()]
+                    .map(f64::to_bits),
+                bits
+            );
+        }
     }
 
     #[test]

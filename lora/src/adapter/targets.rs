@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::LoraError;
+
 /// The layers the original project adapted: attention projections, both time networks, the final norm's linear, the output.
 pub const ORIGINAL_TARGETS: &[&str] = &[
     "self_attn.q_proj",
@@ -52,11 +54,37 @@ impl Targets {
         any(&self.include) && !any(&self.exclude)
     }
 
-    /// The include patterns that match none of these names: most likely a slip of the pen.
-    pub fn idle_patterns(&self, names: &[String]) -> Vec<String> {
-        let idle = |pattern: &&String| !names.iter().any(|name| pattern_matches(pattern, name));
-        self.include.iter().filter(idle).cloned().collect()
+    /// Whether these patterns choose sensibly among a base's layers.
+    ///
+    /// # Errors
+    /// [`LoraError::Setting`] when a pattern of either list matches none of these names, most likely a slip of the pen, and when
+    /// nothing is left to adapt.
+    pub fn check(&self, names: &[String]) -> Result<(), LoraError> {
+        let refused = |setting, value: Vec<String>, problem: &str| {
+            Err(LoraError::Setting {
+                setting,
+                value: value.join(", "),
+                expected: format!("{problem}; --dry-run lists the layers"),
+            })
+        };
+        for (setting, patterns) in [("include", &self.include), ("exclude", &self.exclude)] {
+            let idle = idle_patterns(patterns, names);
+            if !idle.is_empty() {
+                return refused(setting, idle, "matches no layer of this base");
+            }
+        }
+        if !names.iter().any(|name| self.matches(name)) {
+            let problem = "leaves no layer to adapt; exclude fewer or include more";
+            return refused("exclude", self.exclude.clone(), problem);
+        }
+        Ok(())
     }
+}
+
+/// The patterns that match none of these names.
+fn idle_patterns(patterns: &[String], names: &[String]) -> Vec<String> {
+    let idle = |pattern: &&String| !names.iter().any(|name| pattern_matches(pattern, name));
+    patterns.iter().filter(idle).cloned().collect()
 }
 
 fn pattern_matches(pattern: &str, name: &str) -> bool {
@@ -125,14 +153,34 @@ mod tests {
     }
 
     #[test]
-    fn idle_patterns_are_named() {
-        let targets = Targets {
-            include: vec!["proj_out".into(), "q_prj".into()],
-            exclude: vec![],
+    fn patterns_that_do_nothing_are_named() {
+        let names = [
+            "transformer.proj_out".to_owned(),
+            "transformer.blocks.0.mlp".to_owned(),
+        ];
+        let check = |include: &[&str], exclude: &[&str]| {
+            let owned = |patterns: &[&str]| patterns.iter().map(|text| (*text).into()).collect();
+            let targets = Targets {
+                include: owned(include),
+                exclude: owned(exclude),
+            };
+            targets.check(&names)
         };
-        assert_eq!(
-            targets.idle_patterns(&["transformer.proj_out".into()]),
-            vec!["q_prj".to_owned()]
-        );
+        check(&["proj_out", "mlp"], &["mlp"]).unwrap();
+        for (include, exclude, words) in [
+            (&["proj_out", "q_prj"][..], &[][..], ["include", "q_prj"]),
+            (&["proj_out"], &["mpl"], ["exclude", "mpl"]),
+            (&["proj_out"], &["*"], ["exclude", "no layer to adapt"]),
+            (
+                &["proj_out"],
+                &["proj_out", "mlp"],
+                ["proj_out, mlp", "no layer to adapt"],
+            ),
+        ] {
+            let error = check(include, exclude).unwrap_err().to_string();
+            for word in words {
+                assert!(error.contains(word), "{word}: {error}");
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ use lora::adapter::{Adapter, detach_all};
 use lora::base::{BaseModel, PulseGrid};
 use lora::generate::{Request, generate, style_vector};
 use lora::progress::Progress;
-use lora::terminal::{Terminal, catch_interrupts, exit_with, log_to_stderr, print_lines};
+use lora::terminal::{Terminal, catch_interrupts, exit_with, log_to_stderr, print_lines, tell};
 
 /// Longest clip that is made in one piece.
 const MOST_SECS: f64 = 95.0;
@@ -22,7 +22,8 @@ const DEFAULT_BEATS_PER_BAR: usize = 4;
 
 /// Generate music, with style adapters if you have some.
 ///
-/// Without --prompt an adapter speaks for itself through the vector it learned. The same seed gives the same bytes.
+/// Without --prompt an adapter speaks for itself through the vector it learned. The same seed gives the same bytes. The names of the
+/// clips go to standard output; a reader that closes it early (`| head -1`) is no error.
 /// Exit codes: 0 done, 1 error, 2 wrong usage, 130 stopped.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -30,19 +31,19 @@ struct Arguments {
     /// Tags separated by commas, such as "lofi, piano, tempo:92, bars:4"; --list-tags shows them all.
     #[arg(long, default_value = "")]
     prompt: String,
-    /// Adapter and, after a colon, its strength (1: as trained); may be given several times.
+    /// Adapter and, after a colon, its strength from -10 to 10 (0: not at all, 1: as trained); several adapters add up.
     #[arg(long, value_name = "FILE[:STRENGTH]")]
     lora: Vec<String>,
     /// Base model: "embedded", or a base file (.safetensors).
     #[arg(long, default_value = "embedded")]
     model: String,
-    /// Length in seconds [default: 8, or as many bars as the prompt asks for].
+    /// Length in seconds, 0.1 to 95 [default: 8, or as many bars as the prompt asks for].
     #[arg(long)]
     seconds: Option<f64>,
     /// Steps from noise to sound: more are finer and slower.
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=1000))]
     steps: u16,
-    /// Guidance: how far beyond the unstyled prediction to go; 0 turns it off.
+    /// Guidance: how far beyond the unstyled prediction to go, at most 100; 0 turns it off.
     #[arg(long, default_value_t = 2.0)]
     cfg: f64,
     /// Seed of the first clip; further clips count up.
@@ -54,7 +55,7 @@ struct Arguments {
     /// Make each clip without the adapters too, from the same seed.
     #[arg(long, requires = "lora")]
     base_too: bool,
-    /// WAV file, or a folder when several clips are made [default: a free name in this folder].
+    /// WAV file (its name ends in .wav), or a folder for clips named after adapter and seed [default: free names in this folder].
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
     /// Replace files that are there.
@@ -74,7 +75,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let mut base = BaseModel::open(&arguments.model, &Device::Cpu)?;
     if arguments.list_tags {
-        print_lines(base.tags().names());
+        print_lines(base.tags().names())?;
         return Ok(());
     }
     let prompt = base.tags().parse(&arguments.prompt)?;
@@ -95,7 +96,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         .map(|(adapter, ..)| adapter.description.trigger_words.join(" "))
         .collect::<Vec<_>>();
     if !names.is_empty() {
-        eprintln!("style: {}", names.join(" + "));
+        tell(format_args!("style: {}", names.join(" + ")));
     }
     catch_interrupts().context("Ctrl-C cannot be caught")?;
     let clips = name_clips(arguments)?;
@@ -111,12 +112,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         if *adapted {
             for (adapter, strength, path) in &adapters {
                 let attachment = adapter.attach_to(&mut base, *strength, path)?;
-                eprintln!(
+                tell(format_args!(
                     "{}: applied {} of {} tensors at strength {strength}",
                     path.display(),
                     attachment.applied,
                     attachment.total
-                );
+                ));
                 triggers.extend(adapter.trigger.as_ref().map(|trigger| (trigger, *strength)));
             }
         }
@@ -130,7 +131,8 @@ fn run(arguments: &Arguments) -> Result<()> {
                 style: style.clone(),
                 pulse,
             };
-            let [left, right] = generate(&base, &request, &mut progress)?;
+            let [left, right] = generate(&base, &request, &mut progress)
+                .with_context(|| describe_clip(clip.seed, adapted.then_some(&adapters)))?;
             let sound = AudioBuffer {
                 sample_rate_hz: base.sample_rate_hz(),
                 channels: vec![left, right],
@@ -141,7 +143,7 @@ fn run(arguments: &Arguments) -> Result<()> {
                 &clip.base_path
             };
             audio::write_wav(path, &sound, SampleFormat::I16)?;
-            print_lines([path.display()]);
+            print_lines([path.display()])?;
         }
     }
     progress.end();
@@ -171,6 +173,18 @@ fn load_adapters(arguments: &[String]) -> Result<Vec<LoadedAdapter>> {
         Ok((Adapter::load(&path, &Device::Cpu)?, strength, path))
     };
     arguments.iter().map(load).collect()
+}
+
+/// For messages: what the clip was made with.
+fn describe_clip(seed: u64, adapters: Option<&Vec<LoadedAdapter>>) -> String {
+    let adapters = adapters.into_iter().flatten();
+    let with: Vec<String> = adapters
+        .map(|(_, strength, path)| format!("{} at strength {strength}", path.display()))
+        .collect();
+    match with.as_slice() {
+        [] => format!("the clip of seed {seed} without adapters"),
+        with => format!("the clip of seed {seed} with {}", with.join(" and ")),
+    }
 }
 
 /// `FILE` or `FILE:STRENGTH`; a file whose own name ends in a colon and a number is found by its whole name.
@@ -212,9 +226,10 @@ fn name_clips(arguments: &Arguments) -> Result<Vec<Clip>> {
         })
         .unwrap_or_else(|| "base".to_owned());
     let out = arguments.out.as_deref();
-    let file = out.filter(|path| {
-        arguments.count == 1 && path.extension().is_some_and(|ending| ending == "wav")
-    });
+    let file = out
+        .map(|out| names_a_file(out, arguments.count))
+        .transpose()?;
+    let file = out.filter(|_| file == Some(true));
     let folders = match out {
         Some(folder) if file.is_none() && arguments.base_too => {
             Some((folder.join("adapter"), folder.join("base")))
@@ -262,6 +277,30 @@ fn name_clips(arguments: &Arguments) -> Result<Vec<Clip>> {
         });
     }
     Ok(clips)
+}
+
+/// Whether `--out` is one WAV file (otherwise it is a folder). Names that can only be meant as other sound files are refused.
+fn names_a_file(out: &Path, count: u32) -> Result<bool> {
+    const OTHER_SOUNDS: [&str; 12] = [
+        "aac", "aif", "aifc", "aiff", "flac", "m4a", "mp3", "mp4", "oga", "ogg", "opus", "wma",
+    ];
+    let ending = out.extension().map(|ending| ending.to_string_lossy());
+    // A folder that is there is one, whatever its name.
+    let ending = ending.filter(|_| !out.is_dir()).unwrap_or_default();
+    let ending = ending.to_ascii_lowercase();
+    if OTHER_SOUNDS.contains(&ending.as_str()) {
+        bail!(
+            "--out {}: clips are written as WAV only; name a .wav file or a folder",
+            out.display()
+        );
+    }
+    if ending == "wav" && count > 1 {
+        bail!(
+            "--out {}: one file cannot hold the {count} clips of --count; name a folder",
+            out.display()
+        );
+    }
+    Ok(ending == "wav")
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -10,7 +10,7 @@ use lora::LoraError;
 use lora::base::BaseModel;
 use lora::progress::Progress;
 use lora::terminal::{
-    Terminal, catch_interrupts, exit_with, log_to_stderr, print_lines, spoken_duration,
+    Terminal, catch_interrupts, exit_with, log_to_stderr, print_lines, spoken_duration, tell,
 };
 use lora::train::{
     BaseDefaults, Plan, TrainConfig, TrainSettings, Trainer, TrainingSet, plan, saved_config,
@@ -29,13 +29,13 @@ struct Arguments {
     /// TOML file with any of the settings below; flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Go on with the run in the run folder.
+    /// Go on with a run that was stopped; --run-dir or --out say which, unless they are the defaults.
     #[arg(long, conflicts_with = "force")]
     resume: bool,
-    /// Replace an earlier adapter and run of the same name.
+    /// Replace the adapter of that name and the run in that run folder.
     #[arg(long)]
     force: bool,
-    /// Print layers, counts and memory, and stop.
+    /// Print all layers of the base with the targets marked, counts and memory, and stop.
     #[arg(long)]
     dry_run: bool,
     /// Print the tags the base knows, and stop.
@@ -61,20 +61,25 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<()> {
-    let mut base = BaseModel::open(
-        arguments.settings.model.as_deref().unwrap_or("embedded"),
-        &Device::Cpu,
-    )?;
-    if arguments.list_tags {
-        print_lines(base.tags().names());
+    let (resume, force, dry_run) = (arguments.resume, arguments.force, arguments.dry_run);
+    let list_tags = arguments.list_tags;
+    // The file and the saved run may name the base, and the base has defaults of its own: hence this order.
+    let (settings, data) = gather(arguments)?;
+    let mut base = BaseModel::open(settings.model(), &Device::Cpu)?;
+    if list_tags {
+        print_lines(base.tags().names())?;
         return Ok(());
     }
-    let (resume, force, dry_run) = (arguments.resume, arguments.force, arguments.dry_run);
-    let config = resolve(arguments)?;
+    let config = settings.resolve(data, BaseDefaults::of(&base))?;
     let plan = plan(&mut base, &config);
-    eprint!("{}", describe_plan(&plan, &base, &config)?);
+    tell(describe_plan(&plan, &base, &config, dry_run)?.trim_end());
+    plan.check(&config.targets)?;
     if dry_run {
         return Ok(());
+    }
+    // Asked here too: encoding the pieces first would be time lost.
+    if !resume && !force {
+        Trainer::check_free(&config)?;
     }
     catch_interrupts().context("Ctrl-C cannot be caught")?;
     let mut progress = Terminal::default();
@@ -86,38 +91,41 @@ fn run(arguments: Arguments) -> Result<()> {
     } else {
         Trainer::start(config, base, set, force)?
     };
-    eprintln!("\nconfiguration:\n{config_text}");
-    eprintln!(
+    tell(format_args!("\nconfiguration:\n{config_text}"));
+    tell(format_args!(
         "{} steps, about {}",
         trainer.total_steps(),
         spoken_duration(trainer.estimate_secs()?)
-    );
+    ));
     let run_dir = trainer.run_dir().to_owned();
     let outcome = match trainer.run(&mut progress) {
         Err(LoraError::Stopped) => {
-            eprintln!(
+            tell(format_args!(
                 "stopped; the run is saved in {}, --resume goes on",
                 run_dir.display()
-            );
+            ));
             return Err(LoraError::Stopped.into());
         }
         other => other?,
     };
     if outcome.stopped_early {
-        eprintln!(
+        tell(format_args!(
             "stopped early after {} steps: the held-out songs gained no more",
             outcome.steps
-        );
+        ));
     }
     if let Some(loss) = outcome.best_validation_loss {
-        eprintln!(
+        tell(format_args!(
             "best loss on the held-out songs {loss:.4} (before training {})",
             initial(outcome.first_validation_loss)
-        );
+        ));
     }
-    eprintln!("curves: {}", outcome.curves.display());
-    eprintln!("listen: lora-infer --lora {}", outcome.adapter.display());
-    print_lines([outcome.adapter.display()]);
+    tell(format_args!("curves: {}", outcome.curves.display()));
+    tell(format_args!(
+        "listen: lora-infer --lora {}",
+        outcome.adapter.display()
+    ));
+    print_lines([outcome.adapter.display()])?;
     Ok(())
 }
 
@@ -125,7 +133,8 @@ fn initial(loss: Option<f64>) -> String {
     loss.map_or_else(|| "not measured".to_owned(), |loss| format!("{loss:.4}"))
 }
 
-fn resolve(arguments: Arguments) -> Result<TrainConfig> {
+/// Flags over the file over the saved run, and the prepared folder; no defaults yet.
+fn gather(arguments: Arguments) -> Result<(TrainSettings, PathBuf)> {
     let mut settings = arguments.settings;
     if let Some(path) = &arguments.config {
         settings = settings.or(TrainSettings::from_file(path)?);
@@ -136,21 +145,34 @@ fn resolve(arguments: Arguments) -> Result<TrainConfig> {
         data = data.or_else(|| Some(saved.data.clone()));
         settings = settings.or(saved.into());
     }
-    let defaults = BaseDefaults::EMBEDDED;
-    Ok(settings.resolve(data.unwrap_or_default(), defaults)?)
+    Ok((settings, data.unwrap_or_default()))
 }
 
-fn describe_plan(plan: &Plan, base: &BaseModel, config: &TrainConfig) -> Result<String> {
+/// `all_layers` also lists the layers that stay as they are, and marks the targets with a star.
+fn describe_plan(
+    plan: &Plan,
+    base: &BaseModel,
+    config: &TrainConfig,
+    all_layers: bool,
+) -> Result<String> {
     use std::fmt::Write;
     let mut text = String::new();
     writeln!(text, "base: {}", base.identity())?;
-    writeln!(text, "layers to adapt ({}):", plan.layers.len())?;
+    writeln!(
+        text,
+        "layers to adapt ({} of {}{}):",
+        plan.targets().count(),
+        plan.layers.len(),
+        if all_layers { ", marked *" } else { "" }
+    )?;
     for layer in &plan.layers {
-        writeln!(
-            text,
-            "  {} [{} -> {}]",
-            layer.name, layer.inputs, layer.outputs
-        )?;
+        let mark = if layer.is_target { '*' } else { ' ' };
+        let (name, inputs, outputs) = (&layer.name, layer.inputs, layer.outputs);
+        if all_layers {
+            writeln!(text, "{mark} {name} [{inputs} -> {outputs}]")?;
+        } else if layer.is_target {
+            writeln!(text, "  {name} [{inputs} -> {outputs}]")?;
+        }
     }
     let share = 100.0 * plan.trainable as f64 / plan.total as f64;
     writeln!(
@@ -175,6 +197,18 @@ fn describe_set(set: &TrainingSet, progress: &mut Terminal) {
     ));
     if set.validation.is_empty() {
         progress.note("no song is held out: early stopping is off and the last weights are kept; cut two songs or more");
+    }
+    if !set.changed.is_empty() {
+        const SHOWN: usize = 8;
+        let more = match set.changed.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        let shown = &set.changed[..set.changed.len().min(SHOWN)];
+        progress.note(&format!(
+            "changed since cut-music wrote them, used as they are now: {}{more}",
+            shown.join(", ")
+        ));
     }
     for skipped in &set.skipped {
         progress.note(&format!("left out: {skipped}"));

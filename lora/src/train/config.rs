@@ -5,11 +5,19 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::Targets;
+use crate::base::{BaseModel, EMBEDDED_NAME};
 use crate::error::LoraError;
 
 /// The resolved configuration inside the run folder.
 pub(super) const CONFIG_FILE: &str = "config.toml";
 const DEFAULT_OUT: &str = "style.safetensors";
+
+/// Optimizer steps, and what is counted in them or in epochs: years of training, and far from where products of counts wrap.
+pub(super) const MOST_STEPS: u64 = 1_000_000_000;
+/// Crops in one step; more do not fit a machine's memory.
+const MOST_CROPS: u64 = 4096;
+/// Above the width of any layer, where a low-rank change would be none.
+const HIGHEST_RANK: u64 = 4096;
 
 /// What a user may set, in a TOML file or by flags of the same names. Unset means the default.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -28,13 +36,13 @@ pub struct TrainSettings {
     /// Passes over the training pieces; --steps wins if both are set.
     #[cfg_attr(feature = "cli", arg(long))]
     pub epochs: Option<usize>,
-    /// Optimizer steps [default: 300 for the embedded base].
+    /// Optimizer steps [default: 300].
     #[cfg_attr(feature = "cli", arg(long))]
     pub steps: Option<usize>,
     /// Crops in one step [default: 8].
     #[cfg_attr(feature = "cli", arg(long))]
     pub batch_size: Option<usize>,
-    /// Seed of initial weights, order, crops, noise and dropout [default: 0].
+    /// Seed of initial weights, order, crops, noise and dropout, up to 2^63 - 1 [default: 0].
     #[cfg_attr(feature = "cli", arg(long))]
     pub seed: Option<u64>,
     /// Rank of the adapter [default: 8].
@@ -108,6 +116,20 @@ impl BaseDefaults {
         learning_rate: 2e-3,
         steps: 300,
     };
+    /// Bases of the released models' size, which the embedded base's rate would throw off their course.
+    pub const OTHER: Self = Self {
+        learning_rate: 2e-4,
+        steps: 300,
+    };
+
+    /// The defaults of this base. The embedded one is known by its bytes, so that it is the same when it is opened from a file.
+    pub fn of(base: &BaseModel) -> Self {
+        if base.is_embedded() {
+            Self::EMBEDDED
+        } else {
+            Self::OTHER
+        }
+    }
 }
 
 /// The resolved configuration of a run.
@@ -173,6 +195,11 @@ impl TrainSettings {
         })
     }
 
+    /// The base these settings ask for, as [`BaseModel::open`] takes it.
+    pub fn model(&self) -> &str {
+        self.model.as_deref().unwrap_or(EMBEDDED_NAME)
+    }
+
     /// Settings of `self`, and of `lower` where `self` has none.
     pub fn or(self, lower: Self) -> Self {
         Self {
@@ -219,7 +246,7 @@ impl TrainSettings {
             exclude: self.exclude.unwrap_or_default(),
         };
         let config = TrainConfig {
-            model: self.model.unwrap_or_else(|| "embedded".to_owned()),
+            model: self.model.unwrap_or_else(|| EMBEDDED_NAME.to_owned()),
             data,
             run_dir: self.run_dir.unwrap_or_else(|| default_run_dir(&out)),
             steps: self.steps.unwrap_or(defaults.steps),
@@ -301,7 +328,10 @@ pub fn saved_config(settings: &TrainSettings) -> Result<TrainConfig, LoraError> 
     })?;
     toml::from_str(&text).map_err(|error| LoraError::BadFile {
         path,
-        problem: error.to_string(),
+        problem: format!(
+            "the run's configuration is damaged or of another version: {}; begin again with --force",
+            error.to_string().trim_end()
+        ),
     })
 }
 
@@ -318,12 +348,18 @@ fn adapter_name(out: &Path) -> String {
 
 impl TrainConfig {
     fn validate(&self) -> Result<(), LoraError> {
-        at_least_one("steps", self.steps)?;
-        at_least_one("epochs", self.epochs.unwrap_or(1))?;
-        at_least_one("batch_size", self.batch_size)?;
-        at_least_one("rank", self.rank)?;
-        at_least_one("patience_epochs", self.patience_epochs)?;
-        at_least_one("checkpoint_steps", self.checkpoint_steps)?;
+        for (setting, value) in [
+            ("steps", self.steps),
+            ("epochs", self.epochs.unwrap_or(1)),
+            ("patience_epochs", self.patience_epochs),
+            ("checkpoint_steps", self.checkpoint_steps),
+        ] {
+            count_within(setting, value as u64, 1, MOST_STEPS)?;
+        }
+        count_within("warm_up_steps", self.warm_up_steps as u64, 0, MOST_STEPS)?;
+        count_within("batch_size", self.batch_size as u64, 1, MOST_CROPS)?;
+        count_within("rank", self.rank as u64, 1, HIGHEST_RANK)?;
+        count_within("seed", self.seed, 0, i64::MAX as u64)?;
         within("alpha", self.alpha, 1e-6, 1e6)?;
         within("dropout", self.dropout, 0.0, 0.99)?;
         within("learning_rate", self.learning_rate, 1e-9, 1.0)?;
@@ -345,12 +381,12 @@ impl TrainConfig {
     }
 }
 
-fn at_least_one(setting: &'static str, value: usize) -> Result<(), LoraError> {
-    if value == 0 {
+fn count_within(setting: &'static str, value: u64, low: u64, high: u64) -> Result<(), LoraError> {
+    if !(low..=high).contains(&value) {
         return Err(LoraError::Setting {
             setting,
-            value: "0".to_owned(),
-            expected: "must be at least 1".to_owned(),
+            value: value.to_string(),
+            expected: format!("must be from {low} to {high}"),
         });
     }
     Ok(())
@@ -391,6 +427,26 @@ mod tests {
     }
 
     #[test]
+    fn the_base_brings_its_own_rate() {
+        let device = candle_core::Device::Cpu;
+        let tiny = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/tiny-base.safetensors"
+        );
+        let embedded = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/base/lorelei-base-1.safetensors"
+        );
+        for (model, rate) in [(EMBEDDED_NAME, 2e-3), (embedded, 2e-3), (tiny, 2e-4)] {
+            let base = BaseModel::open(model, &device).unwrap();
+            let config = TrainSettings::default()
+                .resolve("segments".into(), BaseDefaults::of(&base))
+                .unwrap();
+            assert_eq!(config.learning_rate, rate, "{model}");
+        }
+    }
+
+    #[test]
     fn flags_override_the_file() {
         let flags = TrainSettings {
             rank: Some(4),
@@ -425,26 +481,46 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_checked() {
-        for settings in [
-            TrainSettings {
-                dropout: Some(1.0),
-                ..Default::default()
-            },
-            TrainSettings {
-                rank: Some(0),
-                ..Default::default()
-            },
-            TrainSettings {
-                learning_rate: Some(f64::NAN),
-                ..Default::default()
-            },
-            TrainSettings {
-                include: Some(vec![]),
-                ..Default::default()
-            },
-        ] {
-            assert!(resolve(settings).is_err());
+    fn ranges_are_checked_and_named() {
+        let huge = usize::MAX;
+        type SetCount = fn(&mut TrainSettings, usize);
+        type Set = fn(&mut TrainSettings);
+        let counts: [(&str, &str, SetCount); 7] = [
+            ("--steps", "1000000000", |s, n| s.steps = Some(n)),
+            ("--epochs", "1000000000", |s, n| s.epochs = Some(n)),
+            ("--batch-size", "4096", |s, n| s.batch_size = Some(n)),
+            ("--rank", "4096", |s, n| s.rank = Some(n)),
+            ("--patience-epochs", "1000000000", |s, n| {
+                s.patience_epochs = Some(n);
+            }),
+            ("--checkpoint-steps", "1000000000", |s, n| {
+                s.checkpoint_steps = Some(n);
+            }),
+            ("--warm-up-steps", "1000000000", |s, n| {
+                s.warm_up_steps = Some(n);
+            }),
+        ];
+        for (flag, limit, change) in counts {
+            for value in [huge, 1 << 62, limit.parse::<usize>().unwrap() + 1] {
+                let mut settings = TrainSettings::default();
+                change(&mut settings, value);
+                let error = resolve(settings).unwrap_err().to_string();
+                assert!(error.contains(flag) && error.contains(limit), "{error}");
+            }
+        }
+        let numbers: [(&str, Set); 5] = [
+            ("--dropout", |s| s.dropout = Some(1.0)),
+            ("--rank", |s| s.rank = Some(0)),
+            ("--learning-rate", |s| s.learning_rate = Some(f64::NAN)),
+            ("--include", |s| s.include = Some(vec![])),
+            // TOML has no larger whole numbers, and the configuration is kept as TOML.
+            ("--seed", |s| s.seed = Some(u64::MAX)),
+        ];
+        for (flag, change) in numbers {
+            let mut settings = TrainSettings::default();
+            change(&mut settings);
+            let error = resolve(settings).unwrap_err().to_string();
+            assert!(error.contains(flag), "{error}");
         }
     }
 

@@ -1,6 +1,11 @@
 //! The training set: a prepared folder's pieces as latents, encoded once and cached by content.
+//!
+//! The content is that of the files as they are now, not as the manifest remembers them: a piece that was edited is encoded again.
 
+use std::num::NonZero;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 use candle_core::{Device, Tensor};
 use dataset::{CachedLatents, LatentCache, Piece, Split};
@@ -58,8 +63,10 @@ pub struct TrainingSet {
     pub training: Vec<LatentPiece>,
     /// Pieces of songs held out.
     pub validation: Vec<LatentPiece>,
-    /// SHA-256 over the content hashes of all pieces, in order.
+    /// SHA-256 over the hashes of all pieces' files as they are now, in order.
     pub data_hash: String,
+    /// Pieces whose files changed since the manifest was written; they are used as they are now.
+    pub changed: Vec<String>,
     /// Pieces left out, each with the reason.
     pub skipped: Vec<String>,
     /// Tags of the recordings that the base does not know.
@@ -67,24 +74,37 @@ pub struct TrainingSet {
 }
 
 impl TrainingSet {
-    /// Reads the manifest of `folder` and encodes what is not cached yet.
+    /// Reads the manifest of `folder`, hashes the pieces' files and encodes what is not cached yet.
+    ///
+    /// # Errors
+    /// A manifest that cannot be used, a piece's file that cannot be read, a folder without anything to train on. A file that holds
+    /// no usable sound is left out instead, see [`skipped`](Self::skipped).
     pub fn open(
         folder: &Path,
         base: &BaseModel,
         progress: &mut dyn Progress,
     ) -> Result<Self, LoraError> {
-        let pieces = dataset::read_manifest(folder)?;
+        let mut pieces = dataset::read_manifest(folder)?;
         if pieces.is_empty() {
             return Err(data_error(
                 folder,
                 "the manifest lists no pieces; cut recordings into it: cut-music INPUT FOLDER",
             ));
         }
+        let hashes = hash_files(folder, &pieces, progress)?;
+        let mut changed = Vec::new();
+        for (piece, hash) in pieces.iter_mut().zip(hashes) {
+            let known = std::mem::replace(&mut piece.content_hash, hash);
+            if !known.is_empty() && !known.eq_ignore_ascii_case(&piece.content_hash) {
+                changed.push(piece.path.clone());
+            }
+        }
         let cache = LatentCache::open(&folder.join(CACHE_FOLDER))?;
         let mut set = Self {
             training: vec![],
             validation: vec![],
             data_hash: data_hash(&pieces),
+            changed,
             skipped: vec![],
             unknown_tags: vec![],
         };
@@ -127,6 +147,65 @@ fn data_error(folder: &Path, problem: &str) -> LoraError {
         path: folder.to_owned(),
         problem: problem.to_owned(),
     }
+}
+
+/// The hash of every piece's file as it is now, in the manifest's order; all cores take part.
+fn hash_files(
+    folder: &Path,
+    pieces: &[Piece],
+    progress: &mut dyn Progress,
+) -> Result<Vec<String>, LoraError> {
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let (sender, receiver) = mpsc::channel();
+    let next = AtomicUsize::new(0);
+    let mut hashes = vec![String::new(); pieces.len()];
+    let mut unreadable: Vec<(usize, std::io::Error)> = Vec::new();
+    progress.begin("checking", pieces.len());
+    let finished = std::thread::scope(|scope| {
+        for _ in 0..workers.min(pieces.len()) {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(piece) = pieces.get(index) else {
+                        return;
+                    };
+                    let hash = dataset::hash_file(&folder.join(&piece.path));
+                    // Nobody listens any more after a requested stop.
+                    if sender.send((index, hash)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for (index, hash) in receiver {
+            if progress.stop_requested() {
+                return Err(LoraError::Stopped);
+            }
+            match hash {
+                Ok(hash) => hashes[index] = hash,
+                Err(error) => unreadable.push((index, error)),
+            }
+            progress.advance();
+        }
+        Ok(())
+    });
+    progress.end();
+    finished?;
+    unreadable.sort_by_key(|(index, _)| *index);
+    let Some((index, error)) = unreadable.first() else {
+        return Ok(hashes);
+    };
+    let more = match unreadable.len() {
+        1 => String::new(),
+        count => format!(" (and {} more pieces)", count - 1),
+    };
+    let problem = format!(
+        "the manifest lists this piece, but it cannot be read: {error}{more}; cut again, or remove its line from {}",
+        dataset::MANIFEST_NAME
+    );
+    Err(data_error(&folder.join(&pieces[*index].path), &problem))
 }
 
 fn data_hash(pieces: &[Piece]) -> String {

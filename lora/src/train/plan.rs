@@ -5,8 +5,9 @@ use nn::VisitLinears;
 use super::config::TrainConfig;
 use crate::adapter::Targets;
 use crate::base::BaseModel;
+use crate::error::LoraError;
 
-/// One layer to adapt.
+/// One linear layer of a base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedLayer {
     /// Full name.
@@ -15,12 +16,14 @@ pub struct PlannedLayer {
     pub inputs: usize,
     /// Width of the output.
     pub outputs: usize,
+    /// Whether it gets factors.
+    pub is_target: bool,
 }
 
 /// A run on paper.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// Layers that get factors.
+    /// All layers of the base.
     pub layers: Vec<PlannedLayer>,
     /// Numbers to train in the factors.
     pub trainable: usize,
@@ -32,17 +35,34 @@ pub struct Plan {
     pub memory_bytes: usize,
 }
 
-/// Lays out a run of `config` on `base`.
+impl Plan {
+    /// The layers that get factors.
+    pub fn targets(&self) -> impl Iterator<Item = &PlannedLayer> {
+        self.layers.iter().filter(|layer| layer.is_target)
+    }
+
+    /// Whether the run could begin.
+    ///
+    /// # Errors
+    /// As [`Targets::check`].
+    pub fn check(&self, targets: &Targets) -> Result<(), LoraError> {
+        let names: Vec<String> = self.layers.iter().map(|layer| layer.name.clone()).collect();
+        targets.check(&names)
+    }
+}
+
+/// Lays out a run of `config` on `base`, also one that [`Plan::check`] refuses: its layers show what to ask for.
 pub fn plan(base: &mut BaseModel, config: &TrainConfig) -> Plan {
     let layers = planned_layers(&mut base.transformer, &config.targets);
     let trainable = layers
         .iter()
-        .map(|layer| config.rank * (layer.inputs + layer.outputs))
-        .sum();
+        .filter(|layer| layer.is_target)
+        .map(|layer| config.rank.saturating_mul(layer.inputs + layer.outputs))
+        .fold(0, usize::saturating_add);
     let trigger = base.transformer_config().cond_dim;
     let frames = crop_frames(base, config.crop_secs);
     Plan {
-        memory_bytes: memory_bytes(base, config, trainable + trigger, frames),
+        memory_bytes: memory_bytes(base, config, trainable.saturating_add(trigger), frames),
         layers,
         trainable,
         trigger,
@@ -53,13 +73,12 @@ pub fn plan(base: &mut BaseModel, config: &TrainConfig) -> Plan {
 fn planned_layers(model: &mut dyn VisitLinears, targets: &Targets) -> Vec<PlannedLayer> {
     let mut layers = Vec::new();
     model.visit_linears(&mut |linear| {
-        if targets.matches(linear.name()) {
-            layers.push(PlannedLayer {
-                name: linear.name().to_owned(),
-                inputs: linear.in_features(),
-                outputs: linear.out_features(),
-            });
-        }
+        layers.push(PlannedLayer {
+            name: linear.name().to_owned(),
+            inputs: linear.in_features(),
+            outputs: linear.out_features(),
+            is_target: targets.matches(linear.name()),
+        });
     });
     layers
 }
@@ -79,6 +98,13 @@ fn memory_bytes(base: &BaseModel, config: &TrainConfig, trainable: usize, frames
     let transformer = base.transformer_config();
     let per_frame =
         transformer.depth * (12 * transformer.dim + 4 * transformer.dim * transformer.ff_mult);
-    let activations = config.batch_size * frames * per_frame;
-    PROGRAM + F32 * (base.parameter_count() + 4 * trainable + activations)
+    let activations = config
+        .batch_size
+        .saturating_mul(frames)
+        .saturating_mul(per_frame);
+    let numbers = base
+        .parameter_count()
+        .saturating_add(trainable.saturating_mul(4))
+        .saturating_add(activations);
+    numbers.saturating_mul(F32).saturating_add(PROGRAM)
 }

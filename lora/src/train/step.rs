@@ -137,7 +137,10 @@ impl TrainableAdapter {
     }
 
     /// Sets every variable from a checkpoint.
-    pub fn restore(&self, values: &BTreeMap<String, Tensor>) -> Result<(), LoraError> {
+    ///
+    /// # Errors
+    /// When a variable is missing or has another shape.
+    pub fn restore(&self, values: &BTreeMap<String, Tensor>) -> candle_core::Result<()> {
         for (name, variable) in self.variables() {
             let value = values
                 .get(&name)

@@ -11,7 +11,7 @@ use nn::schedule::WarmupCosine;
 
 use super::batch::{Batch, BatchShape, steps_per_epoch, training_batch, validation_batches};
 use super::checkpoint::{self, Checkpoint, RunState};
-use super::config::{CONFIG_FILE, TrainConfig};
+use super::config::{CONFIG_FILE, MOST_STEPS, TrainConfig};
 use super::curves;
 use super::data::TrainingSet;
 use super::early_stopping::EarlyStopping;
@@ -28,6 +28,15 @@ const MOST_VALIDATION_PIECES: usize = 8;
 /// Held-out songs are measured at the end of an epoch, but not again before this many steps.
 const LEAST_STEPS_BETWEEN_VALIDATIONS: usize = 10;
 const BEST_FILE: &str = "best.safetensors";
+/// All that a run keeps in its folder. The checkpoint comes first: removed in this order, a run that is being replaced can never be
+/// resumed without its other files.
+const RUN_FILES: [&str; 5] = [
+    checkpoint::CHECKPOINT_FILE,
+    metrics::METRICS_FILE,
+    BEST_FILE,
+    curves::CURVES_FILE,
+    CONFIG_FILE,
+];
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,7 +71,21 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// A fresh run. Refuses to touch an earlier run's folder or adapter unless `force` is set.
+    /// Whether a fresh run would find its files' names free.
+    ///
+    /// # Errors
+    /// [`LoraError::EarlierRun`] with the first file that is there.
+    pub fn check_free(config: &TrainConfig) -> Result<(), LoraError> {
+        let in_folder = RUN_FILES.map(|name| config.run_dir.join(name));
+        let mut files = std::iter::once(&config.out).chain(&in_folder);
+        match files.find(|path| path.exists()) {
+            Some(path) => Err(LoraError::EarlierRun { path: path.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// A fresh run. Refuses to touch an earlier run's files unless `force` is set; with `force` they are removed, the adapter itself is
+    /// replaced at the end. Nothing is removed before the settings are known to be good.
     pub fn start(
         config: TrainConfig,
         base: BaseModel,
@@ -70,18 +93,24 @@ impl Trainer {
         force: bool,
     ) -> Result<Self, LoraError> {
         if !force {
-            for path in [&config.out, &checkpoint::path(&config.run_dir)] {
-                if path.exists() {
-                    return Err(LoraError::Exists { path: path.clone() });
-                }
-            }
+            Self::check_free(&config)?;
         }
-        std::fs::create_dir_all(&config.run_dir).map_err(LoraError::file(&config.run_dir))?;
-        for name in [metrics::METRICS_FILE, BEST_FILE, curves::CURVES_FILE] {
+        if config.out.is_dir() {
+            let problem = "is a folder; --out names the adapter's file".to_owned();
+            let path = config.out;
+            return Err(LoraError::BadFile { path, problem });
+        }
+        let mut trainer = Self::prepare(config, base, set)?;
+        trainer.state.replaces_adapter = force;
+        let config = &trainer.config;
+        let out_folder = config.out.parent().unwrap_or(Path::new(""));
+        for folder in [&config.run_dir, out_folder] {
+            std::fs::create_dir_all(folder).map_err(LoraError::file(folder))?;
+        }
+        for name in RUN_FILES {
             remove_if_there(&config.run_dir.join(name))?;
         }
-        let trainer = Self::prepare(config, base, set)?;
-        let path = trainer.config.run_dir.join(CONFIG_FILE);
+        let path = config.run_dir.join(CONFIG_FILE);
         dataset::write_aside(&path, trainer.state.config_toml.as_bytes())
             .map_err(LoraError::file(&path))?;
         Ok(trainer)
@@ -97,9 +126,18 @@ impl Trainer {
         let mut trainer = Self::prepare(config, base, set)?;
         let saved = Checkpoint::load(&run_dir, &trainer.device)?;
         trainer.check_unchanged(&saved.state)?;
-        trainer.adapter.restore(&saved.tensors)?;
+        trainer.check_adapter_is_ours(saved.state.replaces_adapter)?;
+        let damaged = |error: &dyn std::fmt::Display| LoraError::BadFile {
+            path: checkpoint::path(&run_dir),
+            problem: format!(
+                "its tensors are not those of this run ({error}); the file is damaged: begin again with --force"
+            ),
+        };
+        let restored = trainer.adapter.restore(&saved.tensors);
+        restored.map_err(|error| damaged(&error))?;
         let moments: HashMap<String, Tensor> = saved.tensors.clone().into_iter().collect();
-        trainer.optimizer.restore(&moments)?;
+        let restored = trainer.optimizer.restore(&moments);
+        restored.map_err(|error| damaged(&error))?;
         metrics::rewind(&run_dir, saved.state.step)?;
         trainer.state = saved.state;
         Ok(trainer)
@@ -121,9 +159,7 @@ impl Trainer {
             &device,
         )?;
         let per_epoch = steps_per_epoch(set.training.len(), config.batch_size);
-        let total_steps = config
-            .epochs
-            .map_or(config.steps, |epochs| epochs * per_epoch);
+        let total_steps = total_steps(&config, per_epoch)?;
         let config_toml = toml::to_string(&config).map_err(|error| LoraError::BadFile {
             path: config.run_dir.join(CONFIG_FILE),
             problem: error.to_string(),
@@ -137,6 +173,8 @@ impl Trainer {
             first_validation_loss: None,
             data_hash: set.data_hash.clone(),
             base_sha256: base.identity().sha256.clone(),
+            replaces_adapter: false,
+            stopped_early: false,
             finished: false,
         };
         let adapter = TrainableAdapter::initialise(base, &config, &device)?;
@@ -169,38 +207,30 @@ impl Trainer {
     }
 
     fn check_unchanged(&self, saved: &RunState) -> Result<(), LoraError> {
-        let mut differences = Vec::new();
-        if saved.config_toml != self.state.config_toml {
-            let changed = self
-                .state
-                .config_toml
-                .lines()
-                .filter(|line| !saved.config_toml.lines().any(|other| other == *line));
-            differences.push(format!(
-                "the configuration ({})",
-                changed.collect::<Vec<_>>().join("; ")
+        let refused = |problem| {
+            let path = checkpoint::path(&self.config.run_dir);
+            Err(LoraError::BadFile { path, problem })
+        };
+        if saved.finished {
+            return refused(format!(
+                "the run is finished, its adapter is {}; --out and --run-dir begin another, --force begins this one again",
+                self.config.out.display()
             ));
         }
+        let mut differences = changed_settings(&saved.config_toml, &self.state.config_toml);
         if saved.data_hash != self.state.data_hash {
             differences.push("the training pieces".to_owned());
         }
         if saved.base_sha256 != self.state.base_sha256 {
-            differences.push("the base".to_owned());
-        }
-        if saved.finished {
-            differences.push("nothing is left to do: the run is finished".to_owned());
+            differences.push("the base's file".to_owned());
         }
         if differences.is_empty() {
             return Ok(());
         }
-        let problem = format!(
-            "cannot resume, changed since: {}; start afresh with another --run-dir or --force",
-            differences.join(", ")
-        );
-        Err(LoraError::BadFile {
-            path: checkpoint::path(&self.config.run_dir),
-            problem,
-        })
+        refused(format!(
+            "cannot go on, changed since the run began: {}; change it back, or begin a new run with another --run-dir and --out, or with --force",
+            differences.join("; ")
+        ))
     }
 
     /// Where the run keeps its files.
@@ -233,7 +263,7 @@ impl Trainer {
         }
         let remaining = self.total_steps - self.state.step;
         let per_epoch = steps_per_epoch(self.set.training.len(), self.shape.batch_size);
-        let validations = remaining / per_epoch.max(LEAST_STEPS_BETWEEN_VALIDATIONS);
+        let validations = remaining / validation_interval(per_epoch);
         // A forward pass without gradients takes about a third of a training step.
         Ok(last * (remaining as f64 + validations as f64 * self.validation.len() as f64 / 3.0))
     }
@@ -241,13 +271,12 @@ impl Trainer {
     /// Trains to the end, to early stopping, or to a requested stop, which saves a checkpoint and returns [`LoraError::Stopped`].
     pub fn run(mut self, progress: &mut dyn Progress) -> Result<Outcome, LoraError> {
         let per_epoch = steps_per_epoch(self.set.training.len(), self.shape.batch_size);
-        let mut last_validation = self.state.step;
-        let mut stopped_early = false;
+        let interval = validation_interval(per_epoch);
         if self.state.step == 0 {
             self.state.first_validation_loss = self.validate()?;
         }
         progress.begin("training", self.total_steps - self.state.step);
-        while self.state.step < self.total_steps && !stopped_early {
+        while self.state.step < self.total_steps && !self.state.stopped_early {
             if progress.stop_requested() {
                 self.save_checkpoint()?;
                 return Err(LoraError::Stopped);
@@ -257,12 +286,8 @@ impl Trainer {
             self.state.elapsed_secs += started.elapsed().as_secs_f64();
             let last = self.state.step == self.total_steps;
             if self.state.step.is_multiple_of(per_epoch) || last {
-                let due =
-                    last || self.state.step - last_validation >= LEAST_STEPS_BETWEEN_VALIDATIONS;
-                if due {
-                    last_validation = self.state.step;
-                }
-                stopped_early = self.end_epoch(per_epoch, due)?;
+                let due = last || self.state.step.is_multiple_of(interval);
+                self.state.stopped_early = self.end_epoch(per_epoch, due)?;
             }
             if self.state.step.is_multiple_of(self.config.checkpoint_steps) {
                 self.save_checkpoint()?;
@@ -271,7 +296,7 @@ impl Trainer {
             progress.advance();
         }
         progress.end();
-        self.finish(stopped_early)
+        self.finish()
     }
 
     fn step(&mut self) -> Result<f64, LoraError> {
@@ -395,12 +420,29 @@ impl Trainer {
         .save(&self.config.run_dir)
     }
 
-    fn finish(mut self, stopped_early: bool) -> Result<Outcome, LoraError> {
+    /// Whether the adapter's name is free, or to be replaced, or taken by this run (which was killed after writing it).
+    fn check_adapter_is_ours(&self, replaces: bool) -> Result<(), LoraError> {
+        let (out, best) = (&self.config.out, self.config.run_dir.join(BEST_FILE));
+        if replaces || !out.exists() {
+            return Ok(());
+        }
+        let bytes = std::fs::read(out).map_err(LoraError::file(out))?;
+        if std::fs::read(&best).is_ok_and(|ours| ours == bytes) {
+            return Ok(());
+        }
+        let path = out.clone();
+        Err(LoraError::TakenMeanwhile { path, best })
+    }
+
+    fn finish(mut self) -> Result<Outcome, LoraError> {
         let best = self.config.run_dir.join(BEST_FILE);
         // Without held-out songs nothing tells one moment from another: the last weights are the ones.
         if self.state.early_stopping.best.is_none() {
             self.save_adapter(&best, None)?;
         }
+        // From here on nothing is left to train: if the adapter cannot be written, --resume only writes it.
+        self.save_checkpoint()?;
+        self.check_adapter_is_ours(self.state.replaces_adapter)?;
         let bytes = std::fs::read(&best).map_err(LoraError::file(&best))?;
         dataset::write_aside(&self.config.out, &bytes)
             .map_err(LoraError::file(&self.config.out))?;
@@ -412,10 +454,52 @@ impl Trainer {
             steps: self.state.step,
             best_validation_loss: self.state.early_stopping.best,
             first_validation_loss: self.state.first_validation_loss,
-            stopped_early,
+            stopped_early: self.state.stopped_early,
             curves: self.config.run_dir.join(curves::CURVES_FILE),
         })
     }
+}
+
+/// Settings of two configurations that differ, as people read them; both are TOML with one setting a line.
+fn changed_settings(saved: &str, now: &str) -> Vec<String> {
+    let settings = |text: &str| -> BTreeMap<String, String> {
+        let pairs = text.lines().filter_map(|line| line.split_once(" = "));
+        pairs
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    };
+    let (saved, now) = (settings(saved), settings(now));
+    let mut names: Vec<&String> = saved.keys().chain(now.keys()).collect();
+    names.sort();
+    names.dedup();
+    let mut changes = Vec::new();
+    for name in names {
+        let (before, after) = (saved.get(name), now.get(name));
+        if before != after {
+            let shown = |value: Option<&String>| value.map_or("unset", String::as_str).to_owned();
+            changes.push(format!("{name} = {} (was {})", shown(after), shown(before)));
+        }
+    }
+    changes
+}
+
+fn total_steps(config: &TrainConfig, per_epoch: usize) -> Result<usize, LoraError> {
+    let Some(epochs) = config.epochs else {
+        return Ok(config.steps);
+    };
+    let steps = epochs.checked_mul(per_epoch);
+    let bounded = steps.filter(|steps| *steps as u64 <= MOST_STEPS);
+    bounded.ok_or_else(|| LoraError::Setting {
+        setting: "epochs",
+        value: epochs.to_string(),
+        expected: format!("at {per_epoch} steps an epoch these are more than {MOST_STEPS} steps"),
+    })
+}
+
+/// Steps from one validation to the next: whole epochs. It follows from the step alone, so that a resumed run measures where an
+/// uninterrupted one does.
+fn validation_interval(per_epoch: usize) -> usize {
+    LEAST_STEPS_BETWEEN_VALIDATIONS.div_ceil(per_epoch) * per_epoch
 }
 
 fn remove_if_there(path: &Path) -> Result<(), LoraError> {
@@ -424,5 +508,32 @@ fn remove_if_there(path: &Path) -> Result<(), LoraError> {
             Err(LoraError::file(path)(error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_settings_are_told_with_both_values() {
+        let saved = "seed = 3\nepochs = 5\nout = \"a = b\"\n\n[targets]\ninclude = [\"x\"]\n";
+        let now = "seed = 4\nsteps = 7\nout = \"a = b\"\n\n[targets]\ninclude = [\"x\"]\n";
+        assert_eq!(
+            changed_settings(saved, now),
+            [
+                "epochs = unset (was 5)",
+                "seed = 4 (was 3)",
+                "steps = 7 (was unset)"
+            ]
+        );
+        assert!(changed_settings(now, now).is_empty());
+    }
+
+    #[test]
+    fn validations_are_whole_epochs_and_ten_steps_apart() {
+        for (per_epoch, interval) in [(1, 10), (2, 10), (3, 12), (10, 10), (11, 11), (250, 250)] {
+            assert_eq!(validation_interval(per_epoch), interval);
+        }
     }
 }

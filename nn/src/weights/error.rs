@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The file cannot be opened or read.
-    #[error("{origin}: cannot be read: {source}; check the path and its permissions")]
+    #[error("{origin}: cannot be read; check the path and its permissions")]
     Read {
         /// Path or description of the source.
         origin: String,
@@ -84,7 +84,7 @@ pub enum WeightsError {
         names: String,
     },
     /// Candle refused the values.
-    #[error("{origin}: tensor {name}: {source}")]
+    #[error("{origin}: tensor {name} cannot be used")]
     Tensor {
         /// Path or description of the source.
         origin: String,

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::VaeError;
 
+/// Larger sizes overflow products of sizes, and no model comes near.
+const LARGEST: usize = 1 << 20;
+
 /// Sizes of the spectral autoencoder, as `recipes/export.py` writes them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,6 +74,15 @@ impl SpectralConfig {
         ];
         if sizes.contains(&0) || self.sample_rate_hz == 0 {
             return wrong("a size or rate is 0");
+        }
+        let counts = [
+            self.linear_bins,
+            self.logarithmic_bins,
+            self.encoder_blocks,
+            self.decoder_blocks,
+        ];
+        if sizes.into_iter().chain(counts).any(|size| size > LARGEST) {
+            return wrong(&format!("a size is above {LARGEST}"));
         }
         if self.stereo_bands > self.spectrum_bins() {
             return wrong("stereo_bands is more than the bins of a spectrum, fft_size / 2 + 1");

@@ -29,7 +29,7 @@ pub struct SpectralAutoencoder {
 impl SpectralAutoencoder {
     /// From tensors named as the recipe names them, below `scope`.
     pub fn load(config: &SpectralConfig, scope: &Scope) -> Result<Self, VaeError> {
-        config.validate(scope.path())?;
+        config.validate(&format!("{}, {}", scope.weights().origin(), scope.path()))?;
         let source = Source::new(
             scope.clone(),
             &serde_json::to_string(config).unwrap_or_default(),
