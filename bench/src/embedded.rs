@@ -64,22 +64,33 @@ pub(crate) fn step() -> Result<Run> {
     let operations = 2.0 * operations(&mut model, BATCH);
     let run = Run::new(move || {
         number += 1;
-        let mode = Mode::Training {
-            dropout: Stream::new(1).at(number),
-            checkpoints: None,
-        };
-        let inputs = Inputs {
-            x: &x,
-            audio_condition: &nothing,
-            text: &text,
-            style: &style,
-            time: &time,
-            start_time: &time,
-            duration: None,
-            drops: Drops::default(),
-        };
-        let loss = flow::masked_loss(&model.forward(&inputs, &mode)?, &nothing, None)?;
-        optimizer.step(&loss.backward()?, LEARNING_RATE, 1.0)?;
+        // As the trainer does it.
+        let (_, gradients) = nn::gradients_in_shares(BATCH, |share, items| {
+            let of = |tensor: &Tensor| tensor.narrow(0, items.start, items.len());
+            let (x, nothing, text) = (of(&x)?, of(&nothing)?, of(&text)?);
+            let (style, time) = (of(&style)?, of(&time)?);
+            let mode = Mode::Training {
+                dropout: Stream::new(1).at(number).at(share as u64),
+                checkpoints: None,
+            };
+            let inputs = Inputs {
+                x: &x,
+                audio_condition: &nothing,
+                text: &text,
+                style: &style,
+                time: &time,
+                start_time: &time,
+                duration: None,
+                drops: Drops::default(),
+            };
+            let predicted = model.forward(&inputs, &mode)?;
+            let part = items.len() as f64 / BATCH as f64;
+            let loss = (flow::masked_loss(&predicted, &nothing, None)? * part)?;
+            Ok::<_, candle_core::Error>((0.0, loss.backward()?))
+        })?;
+        if let Some(gradients) = gradients {
+            optimizer.step(&gradients, LEARNING_RATE, 1.0)?;
+        }
         Ok(())
     });
     Ok(run.costing(operations))

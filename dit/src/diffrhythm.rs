@@ -22,4 +22,4 @@ pub mod model;
 mod text;
 
 pub use config::Config;
-pub use model::{DiffusionTransformer, Drops, Inputs, Presence};
+pub use model::{DiffusionTransformer, Drops, EncodedText, Inputs, Presence};

@@ -3,7 +3,7 @@
 //! Time runs from 0, noise, to 1, data. A point on the way is `x_t = (1 - t) noise + t data`, the model predicts the
 //! constant velocity `data - noise`, and sampling integrates it from 0 to 1 with Euler steps.
 
-use crate::diffrhythm::{DiffusionTransformer, Drops, Inputs, Presence};
+use crate::diffrhythm::{DiffusionTransformer, Drops, EncodedText, Inputs, Presence};
 use candle_core::{Result, Tensor, bail};
 use nn::{Mode, Stream};
 use std::ops::Range;
@@ -148,12 +148,12 @@ pub fn sample(
     if sampling.points < 2 {
         bail!("sampling: {} points make no step", sampling.points);
     }
-    let prepared = Prepared::new(request)?;
+    let prepared = Prepared::new(model, request, sampling.guidance)?;
     let grid = time_grid(sampling.points, sampling.sway);
     let mut x = request.noise.detach();
     progress(0, grid.len() - 1, &x)?;
     for (step, times) in grid.windows(2).enumerate() {
-        let velocity = prepared.guided(model, &x, times[0], sampling.guidance)?;
+        let velocity = prepared.guided(model, &x, times[0])?;
         x = (x + velocity.affine(f64::from(times[1] - times[0]), 0.0)?)?;
         progress(step + 1, grid.len() - 1, &x)?;
     }
@@ -164,23 +164,31 @@ pub fn sample(
     Ok(Sampled { end: x, latents })
 }
 
-/// A request with every tensor at the result's batch size, and again for the null branch behind it.
+/// A request with every tensor at the result's batch size.
 struct Prepared {
     /// Known latents, cropped, `[batch, frames, mel_dim]`.
     known: Tensor,
     /// 1 for frames to make, `[1, frames, 1]`.
     made: Tensor,
-    /// The audio condition: known latents with zeros for frames to make.
-    condition: Tensor,
     text: Tensor,
-    style: Tensor,
-    negative_style: Tensor,
     start_time: Tensor,
     duration: Option<Tensor>,
+    with: Branch,
+    /// The null branch, if there is guidance.
+    without: Option<Branch>,
+    guidance: f64,
+}
+
+/// One branch of guidance: its conditions, which stay the same in all steps.
+struct Branch {
+    /// Known latents with zeros for frames to make; all zeros in the null branch.
+    condition: Tensor,
+    style: Tensor,
+    text: EncodedText,
 }
 
 impl Prepared {
-    fn new(request: &Request<'_>) -> Result<Self> {
+    fn new(model: &DiffusionTransformer, request: &Request<'_>, guidance: f64) -> Result<Self> {
         let (batch, frames, _) = request.noise.dims3()?;
         let known = request.audio_condition.detach();
         if known.dim(1)? < frames {
@@ -200,74 +208,73 @@ impl Prepared {
         let make = |frame: usize| request.spans.iter().any(|span| span.contains(&frame));
         let made: Vec<u8> = (0..frames).map(|frame| u8::from(make(frame))).collect();
         let made = Tensor::from_vec(made, (1, frames, 1), known.device())?;
+        let silence = known.zeros_like()?;
         let condition = made
             .broadcast_as(known.shape())?
-            .where_cond(&known.zeros_like()?, &known)?;
+            .where_cond(&silence, &known)?;
+        let text = to_batch(request.text, batch)?;
+        let encode = |presence| model.encode_text(&text, &presence, &Mode::Inference);
+        let without = match guidance < GUIDANCE_MIN {
+            true => None,
+            false => Some(Branch {
+                condition: silence,
+                style: to_batch(request.negative_style, batch)?,
+                text: encode(Presence::Dropped)?,
+            }),
+        };
         Ok(Self {
-            condition,
-            text: to_batch(request.text, batch)?,
-            style: to_batch(request.style, batch)?,
-            negative_style: to_batch(request.negative_style, batch)?,
+            with: Branch {
+                condition,
+                style: to_batch(request.style, batch)?,
+                text: encode(Presence::Kept)?,
+            },
+            without,
             start_time: to_batch(request.start_time, batch)?,
             duration: request
                 .duration
                 .map(|duration| to_batch(duration, batch))
                 .transpose()?,
+            text,
             known,
             made,
+            guidance,
         })
     }
 
-    /// The velocity, guided away from the null branch. Both branches run as one batch.
-    fn guided(
-        &self,
-        model: &DiffusionTransformer,
-        x: &Tensor,
-        time: f32,
-        guidance: f64,
-    ) -> Result<Tensor> {
-        let batch = x.dim(0)?;
-        if guidance < GUIDANCE_MIN {
-            return self.velocity(model, x, &self.style, time, Drops::default());
-        }
-        let null = Presence::DroppedFor((0..2 * batch).map(|item| item >= batch).collect());
-        let drops = Drops {
-            audio: null.clone(),
-            text: null,
-            style: Presence::Kept,
+    /// The velocity, guided away from the null branch. Both branches run side by side, which on few cores is faster than
+    /// as one batch.
+    fn guided(&self, model: &DiffusionTransformer, x: &Tensor, time: f32) -> Result<Tensor> {
+        let Some(without) = &self.without else {
+            return self.velocity(model, &self.with, x, time);
         };
-        let twice = Tensor::cat(&[x, x], 0)?;
-        let styles = Tensor::cat(&[&self.style, &self.negative_style], 0)?;
-        let both = self.velocity(model, &twice, &styles, time, drops)?;
-        let (with, without) = (both.narrow(0, 0, batch)?, both.narrow(0, batch, batch)?);
-        &with + ((&with - without)? * guidance)?
+        let (with, without) = rayon::join(
+            || self.velocity(model, &self.with, x, time),
+            || self.velocity(model, without, x, time),
+        );
+        let (with, without) = (with?, without?);
+        &with + ((&with - without)? * self.guidance)?
     }
 
     fn velocity(
         &self,
         model: &DiffusionTransformer,
+        branch: &Branch,
         x: &Tensor,
-        style: &Tensor,
         time: f32,
-        drops: Drops,
     ) -> Result<Tensor> {
-        let batch = x.dim(0)?;
-        let at_batch = |tensor: &Tensor| match tensor.dim(0)? == batch {
-            true => Ok(tensor.clone()),
-            false => Tensor::cat(&[tensor, tensor], 0),
-        };
-        let duration = self.duration.as_ref().map(at_batch).transpose()?;
         let inputs = Inputs {
             x,
-            audio_condition: &at_batch(&self.condition)?,
-            text: &at_batch(&self.text)?,
-            style,
-            time: &Tensor::full(time, batch, x.device())?,
-            start_time: &at_batch(&self.start_time)?,
-            duration: duration.as_ref(),
-            drops,
+            audio_condition: &branch.condition,
+            text: &self.text,
+            style: &branch.style,
+            time: &Tensor::full(time, x.dim(0)?, x.device())?,
+            start_time: &self.start_time,
+            duration: self.duration.as_ref(),
+            drops: Drops::default(),
         };
-        Ok(model.forward(&inputs, &Mode::Inference)?.detach())
+        let velocity =
+            model.forward_encoded(&inputs, &branch.text, &Mode::Inference, &mut |_, _| {})?;
+        Ok(velocity.detach())
     }
 }
 

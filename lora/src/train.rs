@@ -14,7 +14,7 @@ mod trainer;
 pub use batch::{
     Batch, BatchShape, ItemStyle, steps_per_epoch, training_batch, validation_batches,
 };
-pub use config::{BaseDefaults, TrainConfig, TrainSettings, saved_config};
+pub use config::{BaseDefaults, Checkpointing, TrainConfig, TrainSettings, saved_config};
 pub use data::{LatentPiece, TrainingSet};
 pub use early_stopping::{EarlyStopping, Verdict};
 pub use metrics::EpochMetrics;

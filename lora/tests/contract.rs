@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use lora::adapter::{Adapter, AdapterDescription, Targets, detach_all, merge};
 use lora::base::{BaseModel, PulseGrid};
@@ -38,6 +39,10 @@ fn config() -> TrainConfig {
 }
 
 fn batch(base: &BaseModel, step: usize) -> Batch {
+    batch_of(2, base, step)
+}
+
+fn batch_of(batch_size: usize, base: &BaseModel, step: usize) -> Batch {
     let pieces: Vec<LatentPiece> = (0..3)
         .map(|song| {
             let values = Stream::new(song).normal_vec(20 * base.latent_channels());
@@ -50,11 +55,17 @@ fn batch(base: &BaseModel, step: usize) -> Batch {
         })
         .collect();
     let shape = BatchShape {
-        batch_size: 2,
+        batch_size,
         frames: 12,
         style_drop: 0.0,
     };
     training_batch(&pieces, shape, step, &Stream::new(5), &Device::Cpu).unwrap()
+}
+
+/// Loss and gradients of a training step.
+fn gradients(training: &TrainableAdapter, batch: &Batch, step: usize) -> (f64, GradStore) {
+    let (loss, gradients) = training.gradients(batch, step, false).unwrap();
+    (loss, gradients.unwrap())
 }
 
 /// An adapter after `steps` optimizer steps.
@@ -63,11 +74,7 @@ fn trained(steps: usize) -> Adapter {
     let training = TrainableAdapter::initialise(base(), &config, &Device::Cpu).unwrap();
     let mut optimizer = AdamW::new(training.variables(), AdamWOptions::default()).unwrap();
     for step in 0..steps {
-        let gradients = training
-            .training_loss(&batch(training.base(), step), step)
-            .unwrap()
-            .backward()
-            .unwrap();
+        let gradients = gradients(&training, &batch(training.base(), step), step).1;
         optimizer.step(&gradients, 0.05, 1.0).unwrap();
     }
     let description = AdapterDescription {
@@ -198,11 +205,7 @@ fn gradients_reach_all_of_the_adapter() {
     let before = values(&training);
     // B starts at zero, so that A gets a gradient from the second step on.
     for step in 0..2 {
-        let gradients = training
-            .training_loss(&batch(training.base(), step), step)
-            .unwrap()
-            .backward()
-            .unwrap();
+        let gradients = gradients(&training, &batch(training.base(), step), step).1;
         for (name, variable) in training.variables() {
             assert!(
                 gradients.get(variable.as_tensor()).is_some(),
@@ -216,15 +219,31 @@ fn gradients_reach_all_of_the_adapter() {
     }
 }
 
+/// Two shares of three items each, with dropout; see `nn::shares`.
+#[test]
+fn checkpoints_change_no_gradient() {
+    let training = TrainableAdapter::initialise(base(), &config(), &Device::Cpu).unwrap();
+    let mut optimizer = AdamW::new(training.variables(), AdamWOptions::default()).unwrap();
+    let batch = batch_of(6, training.base(), 0);
+    optimizer
+        .step(&gradients(&training, &batch, 0).1, 0.05, 1.0)
+        .unwrap();
+    let (plain_loss, plain) = gradients(&training, &batch, 1);
+    let (loss, checkpointed) = training.gradients(&batch, 1, true).unwrap();
+    let checkpointed = checkpointed.unwrap();
+    assert_eq!(plain_loss, loss);
+    for (name, variable) in training.variables() {
+        let (expected, found) = (plain.get(&variable), checkpointed.get(&variable));
+        let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(values(expected.unwrap()), values(found.unwrap()), "{name}");
+    }
+}
+
 #[test]
 fn the_base_underneath_stays_as_it_was() {
     let training = TrainableAdapter::initialise(base(), &config(), &Device::Cpu).unwrap();
     let mut optimizer = AdamW::new(training.variables(), AdamWOptions::default()).unwrap();
-    let gradients = training
-        .training_loss(&batch(training.base(), 0), 0)
-        .unwrap()
-        .backward()
-        .unwrap();
+    let gradients = gradients(&training, &batch(training.base(), 0), 0).1;
     optimizer.step(&gradients, 0.05, 1.0).unwrap();
     let mut adapted = with_adapter(&trained(4), 1.0);
     detach_all(&mut adapted.transformer);
@@ -270,19 +289,10 @@ fn dropout_is_at_work_in_training_only() {
     let training = TrainableAdapter::initialise(base(), &config(), &Device::Cpu).unwrap();
     let mut optimizer = AdamW::new(training.variables(), AdamWOptions::default()).unwrap();
     let batch = batch(training.base(), 0);
-    let gradients = training
-        .training_loss(&batch, 0)
-        .unwrap()
-        .backward()
+    optimizer
+        .step(&gradients(&training, &batch, 0).1, 0.05, 1.0)
         .unwrap();
-    optimizer.step(&gradients, 0.05, 1.0).unwrap();
-    let loss = |step| {
-        training
-            .training_loss(&batch, step)
-            .unwrap()
-            .to_scalar::<f32>()
-            .unwrap()
-    };
+    let loss = |step| gradients(&training, &batch, step).0;
     assert_ne!(loss(1), loss(2));
     assert_eq!(loss(1), loss(1));
     assert_eq!(

@@ -61,6 +61,15 @@ pub struct Inputs<'a> {
     pub drops: Drops,
 }
 
+/// What the transformer makes of tokens, whatever the time and the latents: computed once for all steps of a clip.
+#[derive(Clone)]
+pub struct EncodedText {
+    /// `[batch, frames, text_dim]`
+    text: Tensor,
+    /// What is added after each of the first half of the blocks, `[batch, frames, dim]`.
+    fused: Vec<Tensor>,
+}
+
 /// The diffusion transformer.
 pub struct DiffusionTransformer {
     config: Config,
@@ -140,15 +149,47 @@ impl DiffusionTransformer {
         trace: &mut dyn FnMut(&str, &Tensor),
     ) -> Result<Tensor> {
         self.check(inputs)?;
+        let encoded = self.encode_text(inputs.text, &inputs.drops.text, mode)?;
+        self.forward_encoded(inputs, &encoded, mode, trace)
+    }
+
+    /// What `forward` computes of `text` `[batch, frames]` alone.
+    ///
+    /// # Errors
+    /// When a token is unknown.
+    pub fn encode_text(
+        &self,
+        text: &Tensor,
+        presence: &Presence,
+        mode: &Mode,
+    ) -> Result<EncodedText> {
+        let text = self.text.forward(&dropped(text, presence)?, mode)?;
+        let fused = self
+            .fusions
+            .iter()
+            .map(|fusion| silu(&fusion.forward(&text, mode)?))
+            .collect::<Result<_>>()?;
+        Ok(EncodedText { text, fused })
+    }
+
+    /// [`forward_traced`](Self::forward_traced) with the text encoded before; `inputs.text` is not looked at.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_encoded(
+        &self,
+        inputs: &Inputs<'_>,
+        encoded: &EncodedText,
+        mode: &Mode,
+        trace: &mut dyn FnMut(&str, &Tensor),
+    ) -> Result<Tensor> {
+        self.check(inputs)?;
         let time = self.embed_times(inputs, mode, trace)?;
-        let text = self
-            .text
-            .forward(&dropped(inputs.text, &inputs.drops.text)?, mode)?;
-        trace("text_embed", &text);
+        trace("text_embed", &encoded.text);
         let joined = Joined {
             x: inputs.x,
             audio: &dropped(inputs.audio_condition, &inputs.drops.audio)?,
-            text: &text,
+            text: &encoded.text,
             style: &dropped(inputs.style, &inputs.drops.style)?,
             time: &time,
         };
@@ -164,9 +205,8 @@ impl DiffusionTransformer {
             } else {
                 block.forward(&x, &positions, mode, &name, trace)?
             };
-            if let Some(fusion) = self.fusions.get(number) {
-                let fused = silu(&fusion.forward(&text, mode)?)?;
-                trace(&format!("text_fusion{number}"), &fused);
+            if let Some(fused) = encoded.fused.get(number) {
+                trace(&format!("text_fusion{number}"), fused);
                 x = (x + fused)?;
             }
         }

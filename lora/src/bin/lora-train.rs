@@ -182,9 +182,14 @@ fn describe_plan(
     )?;
     writeln!(
         text,
-        "memory: about {} MB at batch {}",
+        "memory: about {} MB at batch {}{}",
         plan.memory_bytes >> 20,
-        config.batch_size
+        config.batch_size,
+        if plan.checkpointed {
+            ", blocks computed twice to save more"
+        } else {
+            ""
+        }
     )?;
     Ok(text)
 }

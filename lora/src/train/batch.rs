@@ -22,6 +22,20 @@ pub struct Batch {
     pub styles: Vec<ItemStyle>,
 }
 
+impl Batch {
+    /// Some of the items.
+    pub(super) fn items(&self, items: std::ops::Range<usize>) -> Result<Self, LoraError> {
+        let narrow = |tensor: &Tensor| tensor.narrow(0, items.start, items.len());
+        Ok(Self {
+            data: narrow(&self.data)?,
+            noise: narrow(&self.noise)?,
+            time: narrow(&self.time)?,
+            valid_frames: self.valid_frames[items.clone()].to_vec(),
+            styles: self.styles[items].to_vec(),
+        })
+    }
+}
+
 /// How one item is conditioned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ItemStyle {

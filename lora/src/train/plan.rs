@@ -2,7 +2,7 @@
 
 use nn::VisitLinears;
 
-use super::config::TrainConfig;
+use super::config::{Checkpointing, TrainConfig};
 use crate::adapter::Targets;
 use crate::base::BaseModel;
 use crate::error::LoraError;
@@ -31,9 +31,14 @@ pub struct Plan {
     pub trigger: usize,
     /// Numbers in the base.
     pub total: usize,
+    /// Whether blocks run as gradient checkpoints.
+    pub checkpointed: bool,
     /// Expected peak memory in bytes.
     pub memory_bytes: usize,
 }
+
+/// With `auto`, blocks run as checkpoints where that saves this many bytes: below, time is worth more.
+const WORTH_CHECKPOINTING_BYTES: usize = 1 << 30;
 
 impl Plan {
     /// The layers that get factors.
@@ -61,8 +66,11 @@ pub fn plan(base: &mut BaseModel, config: &TrainConfig) -> Plan {
         .fold(0, usize::saturating_add);
     let trigger = base.transformer_config().cond_dim;
     let frames = crop_frames(base, config.crop_secs);
+    let checkpointed = checkpointed(base, config);
+    let activations = activation_bytes(base, config.batch_size, frames, checkpointed);
     Plan {
-        memory_bytes: memory_bytes(base, config, trainable.saturating_add(trigger), frames),
+        memory_bytes: memory_bytes(base, trainable.saturating_add(trigger), activations),
+        checkpointed,
         layers,
         trainable,
         trigger,
@@ -88,23 +96,48 @@ pub(super) fn crop_frames(base: &BaseModel, crop_secs: f64) -> usize {
     ((crop_secs / base.frame_secs()).round() as usize).max(1)
 }
 
-/// Weights in f32, four copies of what is trained (value, gradient, two moments), and what a block keeps for its backward pass:
-/// about twelve vectors of the model's width and four of the feed-forward's for each frame (checked against the measured peak in
-/// docs/benchmarks.md).
-fn memory_bytes(base: &BaseModel, config: &TrainConfig, trainable: usize, frames: usize) -> usize {
-    const F32: usize = size_of::<f32>();
+/// Whether blocks run as gradient checkpoints.
+pub(super) fn checkpointed(base: &BaseModel, config: &TrainConfig) -> bool {
+    let frames = crop_frames(base, config.crop_secs);
+    let bytes = |checkpointed| activation_bytes(base, config.batch_size, frames, checkpointed);
+    match config.checkpointing {
+        Checkpointing::On => true,
+        Checkpointing::Off => false,
+        Checkpointing::Auto => {
+            bytes(false).saturating_sub(bytes(true)) >= WORTH_CHECKPOINTING_BYTES
+        }
+    }
+}
+
+/// What the blocks keep for their backward pass: about twelve vectors of the model's width and four of the feed-forward's for each
+/// frame (checked against the measured peak in docs/benchmarks.md); with checkpoints that of one block, and one vector of each.
+fn activation_bytes(
+    base: &BaseModel,
+    batch_size: usize,
+    frames: usize,
+    checkpointed: bool,
+) -> usize {
+    let transformer = base.transformer_config();
+    let block = 12 * transformer.dim + 4 * transformer.dim * transformer.ff_mult;
+    let per_frame = match checkpointed {
+        true => block + transformer.depth * transformer.dim,
+        false => transformer.depth * block,
+    };
+    batch_size
+        .saturating_mul(frames)
+        .saturating_mul(per_frame)
+        .saturating_mul(size_of::<f32>())
+}
+
+/// Weights in f32, four copies of what is trained (value, gradient, two moments), and the activations.
+fn memory_bytes(base: &BaseModel, trainable: usize, activations: usize) -> usize {
     // The program itself with the base inside it, and the allocator's slack.
     const PROGRAM: usize = 80 << 20;
-    let transformer = base.transformer_config();
-    let per_frame =
-        transformer.depth * (12 * transformer.dim + 4 * transformer.dim * transformer.ff_mult);
-    let activations = config
-        .batch_size
-        .saturating_mul(frames)
-        .saturating_mul(per_frame);
     let numbers = base
         .parameter_count()
-        .saturating_add(trainable.saturating_mul(4))
-        .saturating_add(activations);
-    numbers.saturating_mul(F32).saturating_add(PROGRAM)
+        .saturating_add(trainable.saturating_mul(4));
+    numbers
+        .saturating_mul(size_of::<f32>())
+        .saturating_add(activations)
+        .saturating_add(PROGRAM)
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use dit::diffrhythm::{Drops, Inputs};
 use dit::flow;
-use nn::{Mode, Stream};
+use nn::{Checkpoints, Mode, Stream, gradients_in_shares};
 
 use super::batch::Batch;
 use super::config::TrainConfig;
@@ -59,15 +60,28 @@ impl TrainableAdapter {
         variables
     }
 
-    /// Flow-matching loss of training step `step`, dropout at work.
-    pub fn training_loss(&self, batch: &Batch, step: usize) -> Result<Tensor, LoraError> {
-        self.loss(
-            batch,
-            &Mode::Training {
-                dropout: self.dropout.at(step as u64),
-                checkpoints: None,
-            },
-        )
+    /// Flow-matching loss of training step `step`, dropout at work, and its gradients. With checkpoints a block keeps only
+    /// what enters it, and the gradients are the same to the last bit.
+    pub fn gradients(
+        &self,
+        batch: &Batch,
+        step: usize,
+        checkpointed: bool,
+    ) -> Result<(f64, Option<GradStore>), LoraError> {
+        let dropout = self.dropout.at(step as u64);
+        let frames: usize = batch.valid_frames.iter().sum();
+        gradients_in_shares(batch.styles.len(), |number, items| {
+            let share = batch.items(items)?;
+            let share_frames: usize = share.valid_frames.iter().sum();
+            let checkpoints = Checkpoints::default();
+            let mode = Mode::Training {
+                dropout: dropout.at(number as u64),
+                checkpoints: checkpointed.then(|| checkpoints.clone()),
+            };
+            let loss = (self.loss(&share, &mode)? * (share_frames as f64 / frames as f64))?;
+            let value = f64::from(loss.to_scalar::<f32>()?);
+            Ok((value, checkpoints.backward(&loss)?))
+        })
     }
 
     /// The same loss without dropout.

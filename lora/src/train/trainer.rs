@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use nn::Stream;
 use nn::optimizer::{AdamW, AdamWOptions, clip_factor};
@@ -16,7 +17,7 @@ use super::curves;
 use super::data::TrainingSet;
 use super::early_stopping::EarlyStopping;
 use super::metrics::{self, EpochMetrics};
-use super::plan::crop_frames;
+use super::plan::{checkpointed, crop_frames};
 use super::step::TrainableAdapter;
 use crate::adapter::AdapterDescription;
 use crate::base::BaseModel;
@@ -67,6 +68,7 @@ pub struct Trainer {
     random: Stream,
     device: Device,
     total_steps: usize,
+    checkpointed: bool,
     state: RunState,
 }
 
@@ -177,6 +179,7 @@ impl Trainer {
             stopped_early: false,
             finished: false,
         };
+        let checkpointed = checkpointed(&base, &config);
         let adapter = TrainableAdapter::initialise(base, &config, &device)?;
         let optimizer = AdamW::new(
             adapter.variables(),
@@ -201,6 +204,7 @@ impl Trainer {
             random,
             device,
             total_steps,
+            checkpointed,
             state,
             config,
         })
@@ -256,9 +260,7 @@ impl Trainer {
         // The first computation also pays for memory pages and thread start.
         for _ in 0..2 {
             let started = Instant::now();
-            self.adapter
-                .training_loss(&batch, self.state.step)?
-                .backward()?;
+            self.gradients(&batch)?;
             last = started.elapsed().as_secs_f64();
         }
         let remaining = self.total_steps - self.state.step;
@@ -308,10 +310,8 @@ impl Trainer {
             &self.random,
             &self.device,
         )?;
-        let loss = self.adapter.training_loss(&batch, step)?;
-        let value = f64::from(loss.to_scalar::<f32>()?);
+        let (value, gradients) = self.gradients(&batch)?;
         self.check_finite("loss", value)?;
-        let gradients = loss.backward()?;
         let norm = self.optimizer.gradient_norm(&gradients)?;
         self.check_finite("gradient", norm)?;
         let clip = self.config.gradient_clip;
@@ -326,6 +326,15 @@ impl Trainer {
         let sums = &mut self.state.epoch_sums;
         *sums = (sums.0 + value, sums.1 + norm, sums.2 + 1);
         Ok(value)
+    }
+
+    fn gradients(&self, batch: &Batch) -> Result<(f64, GradStore), LoraError> {
+        let (loss, gradients) =
+            self.adapter
+                .gradients(batch, self.state.step, self.checkpointed)?;
+        let gradients = gradients
+            .ok_or_else(|| candle_core::Error::Msg("a training step without a crop".to_owned()))?;
+        Ok((loss, gradients))
     }
 
     fn check_finite(&self, what: &'static str, value: f64) -> Result<(), LoraError> {
