@@ -182,6 +182,48 @@ fn a_size_that_lies_is_told() {
     assert!(message(wav).contains("lies about its size"));
 }
 
+/// A file as `ffmpeg -f wav -` streams it: neither size was known when the header was written.
+fn streamed(mut wav: Vec<u8>) -> Vec<u8> {
+    let data = wav.windows(4).position(|four| four == b"data").unwrap();
+    wav[4..8].fill(0xff);
+    wav[data + 4..data + 8].fill(0xff);
+    wav
+}
+
+#[test]
+fn a_streamed_wav_ends_where_its_file_does() {
+    for format in [SampleFormat::I16, SampleFormat::I24, SampleFormat::F32] {
+        assert_eq!(
+            decode(streamed(wav_bytes(format))).unwrap(),
+            4000,
+            "{format:?}"
+        );
+    }
+    let mut without_sound = streamed(wav_bytes(SampleFormat::I16));
+    without_sound.truncate(44);
+    assert!(message(without_sound).contains("holds no sound"));
+}
+
+#[test]
+fn a_streamed_wav_that_ends_inside_a_frame_is_cut_short() {
+    let mut wav = streamed(wav_bytes(SampleFormat::I16));
+    wav.truncate(wav.len() - 3);
+    assert!(message(wav).contains("cut short"));
+}
+
+#[test]
+fn a_streamed_mono_wav_may_end_with_padding() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.wav");
+    let mono = AudioBuffer::new(44_100, vec![vec![0.25; 4001]]).unwrap();
+    audio::write_wav(&path, &mono, SampleFormat::I24).unwrap();
+    let mut wav = streamed(std::fs::read(path).unwrap());
+    assert_eq!(wav.pop(), Some(0), "an odd number of bytes is padded");
+    assert_eq!(decode(wav.clone()).unwrap(), 4001);
+    wav.push(0);
+    assert_eq!(decode(wav).unwrap(), 4001);
+}
+
 #[test]
 fn empty_text_and_silence_of_no_length() {
     assert!(message(Vec::new()).contains("empty (0 bytes)"));
