@@ -1,6 +1,7 @@
 //! Which files of the input are recordings.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -43,9 +44,7 @@ pub(crate) fn find(input: &Path) -> Result<Found, CutError> {
     };
     let metadata = std::fs::metadata(input).map_err(input_error)?;
     let root = std::fs::canonicalize(input).map_err(input_error)?;
-    let root_name = root
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned());
+    let root_name = root.file_name().map(as_text);
     let root_name = root_name.unwrap_or_else(|| "input".to_owned());
     if !metadata.is_dir() {
         let source = Source {
@@ -123,13 +122,36 @@ fn is_recording(path: &Path) -> bool {
 
 fn label(input: &Path, path: &Path, root_name: &str) -> String {
     let inside = path.strip_prefix(input).unwrap_or(path);
-    let parts = inside
-        .components()
-        .map(|part| part.as_os_str().to_string_lossy());
-    std::iter::once(root_name.into())
+    let parts = inside.components().map(|part| as_text(part.as_os_str()));
+    std::iter::once(root_name.to_owned())
         .chain(parts)
         .collect::<Vec<_>>()
         .join("/")
+}
+
+/// A file's name as text, different for different names.
+///
+/// Bytes that are not Unicode become `%XX`; a percent sign that would look like one of these
+/// becomes `%25`. All other names stay as they are.
+fn as_text(name: &OsStr) -> String {
+    let mut text = String::new();
+    for chunk in name.as_encoded_bytes().utf8_chunks() {
+        let mut rest = chunk.valid();
+        while let Some(at) = rest.find('%') {
+            let (before, after) = (&rest[..at], &rest[at + 1..]);
+            text.push_str(before);
+            let mut digits = after.bytes();
+            let looks_escaped =
+                (0..2).all(|_| digits.next().is_some_and(|b| b.is_ascii_hexdigit()));
+            text.push_str(if looks_escaped { "%25" } else { "%" });
+            rest = after;
+        }
+        text.push_str(rest);
+        for byte in chunk.invalid() {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
 }
 
 /// Refuses an output that lies in the input, or the other way round.
@@ -202,6 +224,17 @@ mod tests {
             .collect();
         assert_eq!(labels, ["músíc/a.wav", "músíc/b/歌.FLAC", "músíc/z.opus"]);
         assert!(found.skipped.is_empty(), "{:?}", found.skipped);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_that_are_not_unicode_stay_apart() {
+        use std::os::unix::ffi::OsStrExt;
+        let text = |bytes: &[u8]| as_text(OsStr::from_bytes(bytes));
+        assert_eq!(text(b"M\xe4r.mp3"), "M%E4r.mp3");
+        assert_eq!(text(b"M\xf6r.mp3"), "M%F6r.mp3");
+        assert_eq!(text(b"M%E4r.mp3"), "M%25E4r.mp3");
+        assert_eq!(text("100 %, Mär%.mp3".as_bytes()), "100 %, Mär%.mp3");
     }
 
     #[test]
