@@ -173,3 +173,10 @@ pub enum SkipReason {
         min_secs: f64,
     },
 }
+
+impl SkipReason {
+    /// Whether the recording is sound, and only the settings leave nothing of it.
+    pub(crate) fn leaves_nothing(&self) -> bool {
+        matches!(self, Self::Silence { .. } | Self::Short { .. })
+    }
+}
