@@ -165,6 +165,14 @@ fn cut_short_files_are_told() {
         );
         assert!(message.contains("songs/a.wav"), "{name}: {message}");
     }
+    // Reserved in full, and not downloaded to the end: with a count of frames, and by length.
+    let mut reserved = fixture("tone.mp3");
+    let from = reserved.len() * 6 / 10;
+    reserved[from..].fill(0);
+    assert!(message(reserved).contains("cut short"));
+    let mut reserved = fixture("bare.mp3");
+    reserved.resize(reserved.len() + 100_000, 0);
+    assert!(message(reserved).contains("cut short"));
     let wav = wav_bytes(SampleFormat::I16);
     let message = message(wav[..wav.len() / 2].to_vec());
     assert!(
