@@ -25,6 +25,10 @@ use crate::section::Section;
 use crate::sniff::{self, Kind};
 use crate::{AudioError, SampleFormat, StereoGains};
 
+/// Largest absolute sample, full scale being 1: its square and sums of many such squares are
+/// finite in 32 bits too, so that no measurement of a file can be infinite.
+const MAX_SAMPLE: f64 = 1e15;
+
 /// Anything bytes can be decoded from.
 pub trait Source: Read + Seek + Send + Sync {}
 impl<T: Read + Seek + Send + Sync> Source for T {}
@@ -502,6 +506,12 @@ fn copy_planes(
     let is_finite = |plane: &Vec<f64>| plane.iter().all(|sample| sample.is_finite());
     if !planes.iter().all(is_finite) {
         return Err("it holds samples that are no numbers (NaN or infinity)".to_owned());
+    }
+    let is_bounded = |plane: &Vec<f64>| plane.iter().all(|sample| sample.abs() <= MAX_SAMPLE);
+    if !planes.iter().all(is_bounded) {
+        return Err(format!(
+            "it holds samples beyond {MAX_SAMPLE:e} times full scale"
+        ));
     }
     Ok(planes.first().map_or(0, Vec::len))
 }

@@ -80,8 +80,8 @@ pub fn cut(
     cancel: &AtomicBool,
 ) -> Result<Report, CutError> {
     request.settings.validate()?;
-    let found = sources::find(&request.input)?;
     sources::check_apart(&request.input, &request.output)?;
+    let found = sources::find(&request.input, &request.output)?;
     let jobs = match request.jobs {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         jobs => jobs,

@@ -121,7 +121,7 @@ pub enum SkipReason {
     /// It cannot be decoded.
     #[error(transparent)]
     Audio(#[from] AudioError),
-    /// A folder or file cannot be visited.
+    /// A folder or file cannot be visited, or is no regular file.
     #[error("{0}")]
     Walk(String),
     /// It cannot be hashed.

@@ -17,6 +17,8 @@ const EXTENSIONS: &[&str] = &[
     "webm", "amr", "ac3", "dts", "mp1", "mp2", "spx", "rf64", "w64", "alac",
 ];
 
+const NO_REGULAR_FILE: &str = "is no regular file, but a pipe, socket or device";
+
 /// A file that should be a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Source {
@@ -35,9 +37,10 @@ pub(crate) struct Found {
 
 /// Walks the input, in the order of names.
 ///
-/// Links are followed; a link back to a folder above, and a second way to the same file, are
-/// passed over. Hidden files and folders are not looked at.
-pub(crate) fn find(input: &Path) -> Result<Found, CutError> {
+/// Links are followed; a link back to a folder above or into the output, and a second way to the
+/// same file, are passed over. Hidden files and folders are not looked at. What is no regular
+/// file (a pipe, for one) is never opened: reading it might never end.
+pub(crate) fn find(input: &Path, output: &Path) -> Result<Found, CutError> {
     let input_error = |source| CutError::Input {
         path: input.to_owned(),
         source,
@@ -47,6 +50,9 @@ pub(crate) fn find(input: &Path) -> Result<Found, CutError> {
     let root_name = root.file_name().map(as_text);
     let root_name = root_name.unwrap_or_else(|| "input".to_owned());
     if !metadata.is_dir() {
+        if !metadata.is_file() {
+            return Err(input_error(io::Error::other(NO_REGULAR_FILE)));
+        }
         let source = Source {
             path: input.to_owned(),
             label: root_name,
@@ -59,15 +65,25 @@ pub(crate) fn find(input: &Path) -> Result<Found, CutError> {
     let mut found = Found::default();
     let mut other_files = 0;
     let mut seen = HashSet::new();
+    let real_output = resolved(output).map_err(input_error)?;
+    let is_output = |entry: &DirEntry| {
+        entry.file_type().is_dir() && real_path(entry.path()).starts_with(&real_output)
+    };
     let walk = WalkDir::new(input).follow_links(true).sort_by_file_name();
-    for entry in walk.into_iter().filter_entry(|entry| !is_hidden(entry)) {
+    let walk = walk.into_iter();
+    for entry in walk.filter_entry(|entry| !is_hidden(entry) && !is_output(entry)) {
         match entry {
             Ok(entry) if entry.file_type().is_dir() => {}
             Ok(entry) if !is_recording(entry.path()) => other_files += 1,
+            Ok(entry) if !entry.file_type().is_file() => {
+                let path = entry.into_path();
+                let reason = format!("{}: {NO_REGULAR_FILE}", path.display());
+                let reason = SkipReason::Walk(reason);
+                found.skipped.push(Skipped { path, reason });
+            }
             Ok(entry) => {
-                let real =
-                    std::fs::canonicalize(entry.path()).unwrap_or_else(|_| entry.path().to_owned());
-                if seen.insert(real) {
+                let real = real_path(entry.path());
+                if !real.starts_with(&real_output) && seen.insert(real) {
                     let label = label(input, entry.path(), &root_name);
                     let path = entry.into_path();
                     found.sources.push(Source { path, label });
@@ -108,6 +124,10 @@ fn note_error(error: walkdir::Error, skipped: &mut Vec<Skipped>) -> bool {
         path,
     });
     true
+}
+
+fn real_path(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn is_hidden(entry: &DirEntry) -> bool {
@@ -216,7 +236,7 @@ mod tests {
             std::os::unix::fs::symlink(&input, input.join("b/loop")).unwrap();
             std::os::unix::fs::symlink(input.join("a.wav"), input.join("b/again.wav")).unwrap();
         }
-        let found = find(&input).unwrap();
+        let found = find(&input, &folder.path().join("pieces")).unwrap();
         let labels: Vec<_> = found
             .sources
             .iter()
