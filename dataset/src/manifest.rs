@@ -94,12 +94,30 @@ impl Piece {
         if self.sample_rate_hz == 0 || self.channels == 0 {
             return Some("sample_rate_hz and channels must be above zero".to_owned());
         }
+        if !is_content_hash(&self.content_hash) {
+            return Some(format!(
+                "content_hash {:?} is not \"sha256:\" and 64 hexadecimal digits",
+                self.content_hash
+            ));
+        }
         let numbers = [self.gain_db, self.peak, self.loudness_lufs.unwrap_or(0.0)];
         if numbers.iter().any(|number| !number.is_finite()) || self.peak < 0.0 {
             return Some("gain_db, peak and loudness_lufs must be finite numbers".to_owned());
         }
         None
     }
+}
+
+/// Whether this is what [`crate::hash_file`] gives. The hash names files of caches, so nothing else may
+/// pass for one.
+fn is_content_hash(text: &str) -> bool {
+    let digits = text.strip_prefix("sha256:");
+    digits.is_some_and(|digits| {
+        digits.len() == 64
+            && digits
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 /// Whether a relative path stays below its folder.
@@ -258,7 +276,7 @@ mod tests {
             gain_db: -0.1,
             peak: 1.0 / 3.0,
             split: Split::Validation,
-            content_hash: "sha256:bb".to_owned(),
+            content_hash: format!("sha256:{}", "0b".repeat(32)),
             tags: vec!["harp".to_owned()],
         }
     }
@@ -306,6 +324,15 @@ mod tests {
             (line(|p| p.version = 2), "newer"),
             (line(|p| p.end_frame = 0), "span no sound"),
             (line(|p| p.sample_rate_hz = 0), "above zero"),
+            (
+                line(|p| p.content_hash = "sha256:../../x".to_owned()),
+                "content_hash",
+            ),
+            (
+                line(|p| p.content_hash = format!("sha256:{}", "0B".repeat(32))),
+                "content_hash",
+            ),
+            (line(|p| p.content_hash.clear()), "content_hash"),
             (line(|p| p.peak = -1.0), "finite"),
             (
                 format!(
