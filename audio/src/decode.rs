@@ -25,6 +25,10 @@ use crate::section::Section;
 use crate::sniff::{self, Kind};
 use crate::{AudioError, SampleFormat, StereoGains};
 
+/// Largest absolute sample, full scale being 1: its square and sums of many such squares are
+/// finite in 32 bits too, so that no measurement of a file can be infinite.
+const MAX_SAMPLE: f64 = 1e15;
+
 /// Anything bytes can be decoded from.
 pub trait Source: Read + Seek + Send + Sync {}
 impl<T: Read + Seek + Send + Sync> Source for T {}
@@ -82,6 +86,8 @@ pub struct Decoder {
     planes: Vec<Vec<f64>>,
     frames_decoded: u64,
     is_finished: bool,
+    /// The header leaves the length open: the sound ends where the file does.
+    is_streamed: bool,
 }
 
 impl Decoder {
@@ -136,7 +142,11 @@ impl Decoder {
         let decoder = symphonia::default::get_codecs()
             .make_audio_decoder(&params, &options)
             .map_err(|error| from_symphonia(path, error, "at its start"))?;
-        let info = describe(format, &track, &params, decoder.codec_params(), path)?;
+        let mut info = describe(format, &track, &params, decoder.codec_params(), path)?;
+        if opened.is_streamed {
+            // A streaming writer cannot have known what it put into the `fact` chunk either.
+            info.frames = None;
+        }
         Ok(Self {
             path: path.to_owned(),
             planes: vec![Vec::new(); info.stereo_gains.channels()],
@@ -147,6 +157,7 @@ impl Decoder {
             aac_watch: (format == SourceFormat::Aac).then(ImplicitWatch::default),
             frames_decoded: 0,
             is_finished: false,
+            is_streamed: opened.is_streamed,
         })
     }
 
@@ -176,6 +187,11 @@ impl Decoder {
             let packet = match self.reader.next_packet() {
                 Ok(Some(packet)) => packet,
                 Ok(None) => {
+                    self.is_finished = true;
+                    self.check_end()?;
+                    break;
+                }
+                Err(error) if self.is_streamed && is_early_end(&error) => {
                     self.is_finished = true;
                     self.check_end()?;
                     break;
@@ -241,12 +257,8 @@ impl Decoder {
     /// Turns a decoder's error into ours, and ends the stream.
     fn stop(&mut self, error: SymphoniaError) -> AudioError {
         self.is_finished = true;
-        let is_early_end = matches!(
-            &error,
-            SymphoniaError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof
-        );
         match self.info.frames {
-            Some(expected) if is_early_end => self.cut_short(expected),
+            Some(expected) if is_early_end(&error) => self.cut_short(expected),
             _ => from_symphonia(
                 &self.path,
                 error,
@@ -276,9 +288,15 @@ impl Decoder {
     }
 }
 
+fn is_early_end(error: &SymphoniaError) -> bool {
+    matches!(error, SymphoniaError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof)
+}
+
 /// A container whose structure passed.
 struct Opened {
     reader: Box<dyn FormatReader>,
+    /// Whether the header leaves the length open.
+    is_streamed: bool,
     /// Whether the container's count of frames may be trusted for trimming encoder padding. An
     /// MP3 without a count gets an estimate, and trimming to that would cut music.
     is_gapless: bool,
@@ -295,8 +313,15 @@ fn open_kind(
         source,
     };
     let (mut start, mut end, mut is_gapless) = (0, len, true);
+    let mut is_streamed = false;
     let fault = match kind {
-        Kind::Wav => integrity::wav::check(&mut source, len).map_err(read_error)?,
+        Kind::Wav => match integrity::wav::check(&mut source, len).map_err(read_error)? {
+            Ok(length) => {
+                is_streamed = length == integrity::wav::Length::Open;
+                None
+            }
+            Err(fault) => Some(fault),
+        },
         Kind::Ogg => integrity::ogg::check(&mut source, len).map_err(read_error)?,
         Kind::Flac { start: at } | Kind::Adts { start: at } => {
             start = at;
@@ -343,7 +368,11 @@ fn open_kind(
         _ => MpaReader::try_new(stream, options).map(|reader| Box::new(reader) as _),
     };
     let reader = reader.map_err(|error| from_symphonia(path, error, "in its header"))?;
-    Ok(Opened { reader, is_gapless })
+    Ok(Opened {
+        reader,
+        is_streamed,
+        is_gapless,
+    })
 }
 
 fn first_sound(
@@ -477,6 +506,12 @@ fn copy_planes(
     let is_finite = |plane: &Vec<f64>| plane.iter().all(|sample| sample.is_finite());
     if !planes.iter().all(is_finite) {
         return Err("it holds samples that are no numbers (NaN or infinity)".to_owned());
+    }
+    let is_bounded = |plane: &Vec<f64>| plane.iter().all(|sample| sample.abs() <= MAX_SAMPLE);
+    if !planes.iter().all(is_bounded) {
+        return Err(format!(
+            "it holds samples beyond {MAX_SAMPLE:e} times full scale"
+        ));
     }
     Ok(planes.first().map_or(0, Vec::len))
 }

@@ -165,6 +165,14 @@ fn cut_short_files_are_told() {
         );
         assert!(message.contains("songs/a.wav"), "{name}: {message}");
     }
+    // Reserved in full, and not downloaded to the end: with a count of frames, and by length.
+    let mut reserved = fixture("tone.mp3");
+    let from = reserved.len() * 6 / 10;
+    reserved[from..].fill(0);
+    assert!(message(reserved).contains("cut short"));
+    let mut reserved = fixture("bare.mp3");
+    reserved.resize(reserved.len() + 100_000, 0);
+    assert!(message(reserved).contains("cut short"));
     let wav = wav_bytes(SampleFormat::I16);
     let message = message(wav[..wav.len() / 2].to_vec());
     assert!(
@@ -180,6 +188,48 @@ fn a_size_that_lies_is_told() {
     assert!(message(wav.clone()).contains("lies about its size"));
     wav[40..44].copy_from_slice(&400_u32.to_le_bytes());
     assert!(message(wav).contains("lies about its size"));
+}
+
+/// A file as `ffmpeg -f wav -` streams it: neither size was known when the header was written.
+fn streamed(mut wav: Vec<u8>) -> Vec<u8> {
+    let data = wav.windows(4).position(|four| four == b"data").unwrap();
+    wav[4..8].fill(0xff);
+    wav[data + 4..data + 8].fill(0xff);
+    wav
+}
+
+#[test]
+fn a_streamed_wav_ends_where_its_file_does() {
+    for format in [SampleFormat::I16, SampleFormat::I24, SampleFormat::F32] {
+        assert_eq!(
+            decode(streamed(wav_bytes(format))).unwrap(),
+            4000,
+            "{format:?}"
+        );
+    }
+    let mut without_sound = streamed(wav_bytes(SampleFormat::I16));
+    without_sound.truncate(44);
+    assert!(message(without_sound).contains("holds no sound"));
+}
+
+#[test]
+fn a_streamed_wav_that_ends_inside_a_frame_is_cut_short() {
+    let mut wav = streamed(wav_bytes(SampleFormat::I16));
+    wav.truncate(wav.len() - 3);
+    assert!(message(wav).contains("cut short"));
+}
+
+#[test]
+fn a_streamed_mono_wav_may_end_with_padding() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.wav");
+    let mono = AudioBuffer::new(44_100, vec![vec![0.25; 4001]]).unwrap();
+    audio::write_wav(&path, &mono, SampleFormat::I24).unwrap();
+    let mut wav = streamed(std::fs::read(path).unwrap());
+    assert_eq!(wav.pop(), Some(0), "an odd number of bytes is padded");
+    assert_eq!(decode(wav.clone()).unwrap(), 4001);
+    wav.push(0);
+    assert_eq!(decode(wav).unwrap(), 4001);
 }
 
 #[test]

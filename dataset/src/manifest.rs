@@ -108,10 +108,15 @@ impl Piece {
     }
 }
 
+/// Whether this is what [`crate::hash_file`] gives. The hash names files of caches, so nothing else may
+/// pass for one.
 fn is_content_hash(text: &str) -> bool {
-    const DIGITS: usize = 64;
-    text.strip_prefix("sha256:").is_some_and(|digits| {
-        digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    let digits = text.strip_prefix("sha256:");
+    digits.is_some_and(|digits| {
+        digits.len() == 64
+            && digits
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     })
 }
 
@@ -327,6 +332,14 @@ mod tests {
             (line(|p| p.version = 2), "newer"),
             (line(|p| p.end_frame = 0), "span no sound"),
             (line(|p| p.sample_rate_hz = 0), "above zero"),
+            (
+                line(|p| p.content_hash = "sha256:../../x".to_owned()),
+                "content_hash",
+            ),
+            (
+                line(|p| p.content_hash = format!("sha256:{}", "0B".repeat(32))),
+                "content_hash",
+            ),
             (line(|p| p.peak = -1.0), "finite"),
             (
                 line(|p| p.content_hash = "sha256:bb".to_owned()),

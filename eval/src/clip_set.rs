@@ -4,18 +4,23 @@ use std::path::{Path, PathBuf};
 
 use features::{NamedClip, measure_file};
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::error::EvalError;
-use crate::files::{SoundFile, sound_files};
+use crate::files::{SoundFile, SoundFiles, sound_files};
 
 /// A file that could not be measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Skipped {
-    /// The file.
+    /// The file; in JSON, what is no Unicode of it appears as U+FFFD.
+    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     /// Why.
     pub reason: String,
+}
+
+fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 /// The clips of one folder.
@@ -37,7 +42,7 @@ impl ClipSet {
     /// # Errors
     /// When the folder cannot be listed or nothing in it can be measured.
     pub fn measure(folder: &Path, done: &(dyn Fn() + Sync)) -> Result<Self, EvalError> {
-        let files = sound_files(folder)?;
+        let SoundFiles { files, skipped } = sound_files(folder)?;
         let measured: Vec<_> = files
             .par_iter()
             .map(|file| {
@@ -50,7 +55,7 @@ impl ClipSet {
             folder: folder.to_owned(),
             clips: Vec::new(),
             paths: Vec::new(),
-            skipped: Vec::new(),
+            skipped,
         };
         for (SoundFile { path, name }, measurement) in files.into_iter().zip(measured) {
             match measurement {

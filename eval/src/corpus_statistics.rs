@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::clip_set::Skipped;
 use crate::error::EvalError;
-use crate::files::{SoundFile, sound_files};
+use crate::files::{SoundFile, SoundFiles, sound_files};
 
 /// How crops are drawn.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +47,10 @@ pub fn of_folder(
     description: &str,
     done: &(dyn Fn() + Sync),
 ) -> Result<(FeatureStatistics, Vec<Skipped>), EvalError> {
-    let mut files = sound_files(folder)?;
+    let SoundFiles {
+        mut files,
+        mut skipped,
+    } = sound_files(folder)?;
     let mut generator = ChaCha8Rng::seed_from_u64(crops.seed);
     for index in (1..files.len()).rev() {
         files.swap(index, generator.random_range(0..=index));
@@ -70,7 +73,6 @@ pub fn of_folder(
         })
         .collect();
     let mut clips = Vec::new();
-    let mut skipped = Vec::new();
     for measurement in measured {
         match measurement {
             Ok(clip) => clips.push(clip),

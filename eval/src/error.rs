@@ -1,4 +1,4 @@
-//! Why an evaluation ends without a result.
+//! Why an evaluation ends without a result. What the system said is the error's source, not part of its text.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
     /// The folder is missing or cannot be listed.
-    #[error("{}: cannot be listed: {source}", path.display())]
+    #[error("{}: cannot be listed", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -40,14 +40,31 @@ pub enum EvalError {
     /// The frozen statistics do not fit.
     #[error(transparent)]
     Statistics(#[from] features::StatisticsError),
+    /// The manifest of the training pieces cannot be read.
+    #[error(transparent)]
+    Manifest(#[from] dataset::ManifestError),
+    /// No piece of the manifest was trained on.
+    #[error("{}: its manifest gives no piece to the training ({held_out} are held out)", path.display())]
+    NoTraining {
+        /// The folder.
+        path: PathBuf,
+        /// Pieces of the other side.
+        held_out: usize,
+    },
     /// The picture cannot be written.
-    #[error("{source}: {}", std::error::Error::source(source).map(ToString::to_string).unwrap_or_default())]
-    Picture {
-        /// What the drawing code said.
-        source: plot::PlotError,
+    #[error(transparent)]
+    Picture(#[from] plot::PlotError),
+    /// The result cannot be told as JSON.
+    #[error("the result cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+    /// A file is there already.
+    #[error("{}: is there already; choose another name, or --force to replace it", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
     },
     /// A result cannot be written.
-    #[error("{}: cannot be written: {source}", path.display())]
+    #[error("{}: cannot be written", path.display())]
     Write {
         /// The file.
         path: PathBuf,

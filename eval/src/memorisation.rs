@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use dataset::Split;
 use features::nearest::{Fingerprint, nearest};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::clip_set::{ClipSet, Skipped};
 use crate::error::EvalError;
-use crate::files::sound_files;
+use crate::files::{SoundFile, SoundFiles, name_within, sound_files};
 
 /// Below this a stretch is no copy, however unlike the training pieces the reference is.
 pub const COPY_SIMILARITY: f64 = 0.9;
@@ -58,24 +59,24 @@ pub struct Memorisation {
 }
 
 impl Memorisation {
-    /// Compares sets with the training pieces below a folder.
+    /// Compares sets with the training pieces in a folder: those that its manifest gives to the training, or all
+    /// sound files below it where it has no manifest.
     ///
     /// # Errors
-    /// When the folder cannot be listed or nothing in it can be measured.
+    /// When the folder cannot be listed, its manifest is damaged, or nothing in it can be measured.
     pub fn measure(
         training: &Path,
         reference: &ClipSet,
         candidate: &ClipSet,
         baseline: Option<&ClipSet>,
     ) -> Result<Self, EvalError> {
-        let files = sound_files(training)?;
+        let SoundFiles { files, mut skipped } = training_files(training)?;
         let taken: Vec<_> = files
             .par_iter()
             .map(|file| fingerprint(&file.path))
             .collect();
         let mut pieces = Vec::new();
         let mut names = Vec::new();
-        let mut skipped = Vec::new();
         for (file, fingerprint) in files.iter().zip(taken) {
             match fingerprint {
                 Ok(fingerprint) => {
@@ -121,6 +122,34 @@ impl Memorisation {
             .as_ref()
             .is_some_and(|real| real.highest > SAME_RECORDING)
     }
+}
+
+/// The pieces that an adapter saw: held-out songs of the same folder are as unknown to it as any others.
+fn training_files(folder: &Path) -> Result<SoundFiles, EvalError> {
+    if !folder.join(dataset::MANIFEST_NAME).exists() {
+        return sound_files(folder);
+    }
+    let pieces = dataset::read_manifest(folder)?;
+    let held_out = pieces.len();
+    let files: Vec<SoundFile> = pieces
+        .into_iter()
+        .filter(|piece| piece.split == Split::Train)
+        .map(|piece| {
+            let path = folder.join(&piece.path);
+            let name = name_within(folder, &path);
+            SoundFile { path, name }
+        })
+        .collect();
+    if files.is_empty() {
+        return Err(EvalError::NoTraining {
+            path: folder.to_owned(),
+            held_out,
+        });
+    }
+    Ok(SoundFiles {
+        files,
+        skipped: Vec::new(),
+    })
 }
 
 fn fingerprint(path: &Path) -> Result<Fingerprint, String> {

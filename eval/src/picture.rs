@@ -44,8 +44,7 @@ pub fn write(path: &Path, sets: &Sets) -> Result<(), EvalError> {
     for (role, set) in sets.named() {
         grid = grid.column(role, maps(set));
     }
-    grid.write(path)
-        .map_err(|source| EvalError::Picture { source })
+    Ok(grid.write(path)?)
 }
 
 fn maps(set: &ClipSet) -> Vec<HeatMap> {

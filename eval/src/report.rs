@@ -24,7 +24,7 @@ pub struct Folders {
     pub candidate: PathBuf,
     /// Clips made without it, at the same seeds.
     pub baseline: Option<PathBuf>,
-    /// The pieces the adapter was trained on.
+    /// The pieces the adapter was trained on, or a folder with a manifest that tells which these are.
     pub training: Option<PathBuf>,
 }
 
@@ -135,11 +135,11 @@ impl Report {
     }
 
     /// The report as indented JSON.
-    pub fn to_json(&self) -> String {
-        // Numbers, strings and paths that came from arguments; only a path that is no Unicode cannot be serialised.
-        serde_json::to_string_pretty(self)
-            .unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"))
-            + "\n"
+    ///
+    /// # Errors
+    /// When a value cannot be serialised, which no report should hold.
+    pub fn to_json(&self) -> Result<String, EvalError> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 }
 

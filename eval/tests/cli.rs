@@ -293,6 +293,95 @@ fn folders_without_sound_end_with_their_name() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_that_is_no_unicode_costs_no_result() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folders = Folders::new();
+    let bad = std::ffi::OsStr::from_bytes(b"M\xe4r.wav");
+    std::fs::write(folders.path("candidate").join(bad), b"").unwrap();
+    folders
+        .command()
+        .args(["--json", "out.json"])
+        .assert()
+        .code(2);
+    let json: Value =
+        serde_json::from_str(&std::fs::read_to_string(folders.path("out.json")).unwrap()).unwrap();
+    assert_eq!(json["skipped"][0]["path"], "candidate/M\u{fffd}r.wav");
+    assert_eq!(json["candidate"]["clips"], 4);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_dangling_link_is_counted_as_skipped() {
+    let folders = Folders::new();
+    std::os::unix::fs::symlink("nowhere", folders.path("candidate/gone.wav")).unwrap();
+    folders
+        .command()
+        .assert()
+        .code(2)
+        .stderr(predicate::str::contains("gone.wav: cannot be read"));
+}
+
+#[test]
+fn files_that_are_there_are_replaced_only_by_force() {
+    let folders = Folders::new();
+    for (flag, name) in [("--json", "out.json"), ("--picture", "out.png")] {
+        std::fs::write(folders.path(name), "precious").unwrap();
+        let told = predicate::str::contains(name).and(predicate::str::contains("--force"));
+        let mut command = folders.command();
+        command.args([flag, name]).assert().code(1).stderr(told);
+        assert_eq!(std::fs::read(folders.path(name)).unwrap(), b"precious");
+        folders
+            .command()
+            .args([flag, name, "--force"])
+            .assert()
+            .success();
+        assert_ne!(std::fs::read(folders.path(name)).unwrap(), b"precious");
+    }
+}
+
+/// A piece of four frames, as a manifest lists it.
+fn listed(path: &str, song: char, split: &str) -> String {
+    format!(
+        r#"{{"version":1,"path":"{path}","source":"in/{song}.wav","source_hash":"sha256:{song}","start_secs":0,"end_secs":2,
+        "start_frame":0,"end_frame":88200,"sample_rate_hz":44100,"channels":2,"loudness_lufs":null,"gain_db":0,"peak":0.5,
+        "split":"{split}","content_hash":"sha256:{}"}}"#,
+        "0".repeat(64)
+    )
+    .replace('\n', "")
+}
+
+#[test]
+fn held_out_pieces_of_a_manifest_are_no_training_pieces() {
+    let folders = Folders::new();
+    let lines: Vec<String> = (0..4)
+        .map(|clip| {
+            let split = if clip == 0 { "train" } else { "validation" };
+            let song = char::from(b'a' + clip);
+            listed(&format!("clip-{clip}.wav"), song, split)
+        })
+        .collect();
+    std::fs::write(folders.path("baseline/manifest.jsonl"), lines.join("\n")).unwrap();
+    folders
+        .command()
+        .args(["--training", "baseline", "--json", "out.json"])
+        .assert()
+        .success();
+    let json: Value =
+        serde_json::from_str(&std::fs::read_to_string(folders.path("out.json")).unwrap()).unwrap();
+    assert_eq!(json["nearest"]["training_pieces"], 1);
+
+    let held_out = lines[1..].join("\n");
+    std::fs::write(folders.path("baseline/manifest.jsonl"), held_out).unwrap();
+    folders
+        .command()
+        .args(["--training", "baseline"])
+        .assert()
+        .code(1)
+        .stderr(predicate::str::contains("3 are held out"));
+}
+
 #[test]
 fn a_single_clip_has_no_interval() {
     let folders = Folders::new();
@@ -315,7 +404,9 @@ fn results_that_cannot_be_written_are_errors() {
             .args([flag, "missing-folder/out"])
             .assert()
             .code(1)
-            .stderr(predicate::str::contains("missing-folder"));
+            .stderr(predicate::str::contains("missing-folder"))
+            // Once: the cause is not part of the error's own text too.
+            .stderr(predicate::str::contains("os error 2").count(1));
     }
 }
 
@@ -352,4 +443,9 @@ fn statistics_of_a_folder() {
     let text = std::fs::read_to_string(folders.path("v.json")).unwrap();
     let statistics = features::FeatureStatistics::from_json(&text, "v.json").unwrap();
     assert_eq!(statistics.clips(), 12);
+    command
+        .assert()
+        .code(1)
+        .stderr(predicate::str::contains("v.json: is there already"));
+    command.arg("--force").assert().success();
 }

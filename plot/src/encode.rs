@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::canvas::Canvas;
 
-/// Why a picture was not written.
+/// Why a picture was not written. The cause is the error's source, not part of its text.
 #[derive(Debug, thiserror::Error)]
 pub enum PlotError {
     /// The file could not be created, written or renamed.
@@ -98,5 +98,8 @@ mod tests {
         let error =
             write_png(Path::new("/nonexistent-folder/a.png"), &Canvas::new(2, 2)).unwrap_err();
         assert!(error.to_string().contains("nonexistent-folder"), "{error}");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("os error"), "{cause}");
+        assert!(!error.to_string().contains(&cause), "told once: {error}");
     }
 }

@@ -109,8 +109,8 @@ fn summarise(out: &mut impl Write, request: &Request, report: &Report) -> io::Re
     if report.is_interrupted {
         writeln!(out, "stopped before the end; run again to go on")?;
     }
-    if !request.dry_run {
-        let manifest = request.output.join(dataset::MANIFEST_NAME);
+    let manifest = request.output.join(dataset::MANIFEST_NAME);
+    if !request.dry_run && manifest.exists() {
         writeln!(out, "manifest: {}", manifest.display())?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! A whole run.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use dataset::{Piece, Split, assign_splits, hash_file, read_tags, write_manifest};
 use rayon::prelude::*;
 
+use crate::earlier::{self, Job, Song, Sorted};
 use crate::output::Output;
 use crate::song::{self, SongError, Target};
 use crate::sources::{self, Source};
@@ -28,7 +29,7 @@ pub struct Request {
     pub settings: Settings,
     /// Files at a time; 0 for one per core.
     pub jobs: usize,
-    /// Cut everything again, replacing the pieces of earlier runs.
+    /// Cut everything in the input again, each song's pieces replacing those of earlier runs.
     pub force: bool,
     /// Decode and decide, write nothing.
     pub dry_run: bool,
@@ -79,8 +80,8 @@ pub fn cut(
     cancel: &AtomicBool,
 ) -> Result<Report, CutError> {
     request.settings.validate()?;
-    let found = sources::find(&request.input)?;
     sources::check_apart(&request.input, &request.output)?;
+    let found = sources::find(&request.input, &request.output)?;
     let jobs = match request.jobs {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         jobs => jobs,
@@ -110,12 +111,6 @@ pub fn cut(
     outcome
 }
 
-/// A recording with its content's hash.
-struct Song {
-    source: Source,
-    hash: String,
-}
-
 struct Run<'a> {
     request: &'a Request,
     progress: &'a dyn Progress,
@@ -126,7 +121,12 @@ struct Run<'a> {
 
 /// What workers share.
 struct Shared {
+    /// Pieces to list: those in their places.
     pieces: Vec<Piece>,
+    /// Pieces that were cut with other settings, by path.
+    outdated: HashSet<String>,
+    /// Songs whose pieces are complete and wait to take the place of others.
+    replacements: Vec<Replacement>,
     /// Stems and numbers of pieces that the manifest does not list yet.
     unlisted: Vec<(String, usize)>,
     skipped: Vec<Skipped>,
@@ -135,60 +135,118 @@ struct Shared {
     report: Report,
 }
 
+/// Pieces of one song, and those whose place they take.
+struct Replacement {
+    stem: String,
+    old: Vec<Piece>,
+    new: Vec<Piece>,
+}
+
+/// Where the pieces of a song go.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    stem: &'a str,
+    split: Split,
+}
+
 impl Run<'_> {
-    fn all(&self, found: sources::Found, mut output: Output) -> Result<Report, CutError> {
+    fn all(&self, found: sources::Found, output: Output) -> Result<Report, CutError> {
         let mut skipped = found.skipped;
         let songs = self.hash_all(found.sources, &mut skipped);
-        let SortedSongs {
-            new,
+        if self.is_stopping() {
+            // Not all recordings are known, so nothing can be said of any, least of all that it
+            // is gone.
+            return Ok(self.stopped_early(skipped, &output));
+        }
+        let Sorted {
+            jobs,
             unchanged,
             changed,
-        } = self.sort_out(songs, &mut output)?;
+            pieces,
+        } = earlier::sort_out(songs, &output.pieces, self.request.force, |piece| {
+            output.outdated.contains(&piece.source_hash)
+                || !output.folder.join(&piece.path).is_file()
+        });
         for source in changed {
             let path = source.path.clone();
             self.skip(&mut skipped, path.clone(), SkipReason::Changed { path });
         }
-        let taken: Vec<String> = output
-            .pieces
+        let labels: Vec<_> = jobs
             .iter()
-            .filter_map(|piece| names::stem_of(&piece.path))
-            .map(str::to_owned)
-            .collect::<BTreeSet<_>>()
-            .into_iter()
+            .map(|job| (job.song.source.label.as_str(), job.own_stems()))
             .collect();
-        let stems = names::stems(new.iter().map(|song| song.source.label.as_str()), &taken);
-        output.check_foreign(&stems.values().map(String::as_str).collect())?;
-        let before = splits_of(&output.pieces);
-        let planned = self.splits(new.iter().map(|song| song.hash.as_str()), &before);
-        if !self.request.dry_run {
-            output.write_record(&self.request.settings)?;
-        }
-        let report = Report {
-            songs_unchanged: unchanged.len(),
-            ..Report::default()
-        };
-        let shared = Mutex::new(Shared {
-            pieces: self.refreshed(&output.pieces, &unchanged),
+        let stems = names::stems(&labels, &earlier::stems_of(&pieces));
+        output.check_foreign(stems.iter().map(String::as_str))?;
+        let before = self.fixed_splits(&pieces, &jobs);
+        let mut shared = Shared {
+            outdated: paths_of(&pieces, &output.outdated),
+            pieces,
+            replacements: Vec::new(),
             unlisted: Vec::new(),
             skipped,
             fatal: None,
             last_checkpoint: Instant::now(),
-            report,
-        });
-        self.progress.begin(Phase::Cutting, new.len());
-        new.par_iter().for_each(|song| {
+            report: Report {
+                songs_unchanged: unchanged,
+                ..Report::default()
+            },
+        };
+        let listed = hashes_of(&shared.pieces);
+        let of_jobs = jobs.iter().map(|job| job.song.hash.as_str());
+        let hashes = listed.iter().map(String::as_str).chain(of_jobs);
+        let planned = self.splits(hashes, &before);
+        // Copies of one recording may be replaced at different times: none may be on another side
+        // in between.
+        set_splits(&mut shared.pieces, &planned);
+        if !self.request.dry_run {
+            output.write_record(&self.request.settings, &output.outdated)?;
+        }
+        let shared = Mutex::new(shared);
+        self.progress.begin(Phase::Cutting, jobs.len());
+        jobs.par_iter().zip(&stems).for_each(|(job, stem)| {
             if self.is_stopping() {
                 return;
             }
-            let split = planned.get(&song.hash).copied().unwrap_or(Split::Train);
-            let stem = stems.get(&song.source.label).map_or("song", String::as_str);
-            self.one(song, stem, split, &output, &shared);
+            let split = planned.get(&job.song.hash).copied();
+            let split = split.unwrap_or(Split::Train);
+            self.one(job, Place { stem, split }, &output, &shared);
             self.progress.file_done();
         });
         let shared = shared
             .into_inner()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         self.conclude(shared, &output, &before)
+    }
+
+    /// The report of a run that was stopped before it changed anything.
+    fn stopped_early(&self, skipped: Vec<Skipped>, output: &Output) -> Report {
+        let splits = splits_of(&output.pieces);
+        let held_out = held_out(&splits);
+        Report {
+            train_songs: splits.len() - held_out,
+            validation_songs: held_out,
+            skipped: in_order(skipped),
+            is_interrupted: true,
+            ..Report::default()
+        }
+    }
+
+    /// Sides that songs keep: those of all that is listed. With `--force`, which may come with
+    /// another share or seed, those of what stays as it is.
+    fn fixed_splits(&self, pieces: &[Piece], jobs: &[Job]) -> BTreeMap<String, Split> {
+        if !self.request.force {
+            return splits_of(pieces);
+        }
+        let replaced: HashSet<&str> = jobs
+            .iter()
+            .flat_map(|job| &job.replaces)
+            .map(|piece| piece.path.as_str())
+            .collect();
+        splits_of(
+            pieces
+                .iter()
+                .filter(|piece| !replaced.contains(piece.path.as_str())),
+        )
     }
 
     fn is_stopping(&self) -> bool {
@@ -238,91 +296,9 @@ impl Run<'_> {
         songs
     }
 
-    /// Songs to cut, songs that are cut already, and sources that changed since. Removes the
-    /// pieces that are to be replaced.
-    fn sort_out(&self, songs: Vec<Song>, output: &mut Output) -> Result<SortedSongs, CutError> {
-        if self.request.force {
-            let removed = std::mem::take(&mut output.pieces);
-            if !removed.is_empty() && !self.request.dry_run {
-                output.replace_pieces(&removed, Vec::new())?;
-            }
-            return Ok(SortedSongs {
-                new: songs,
-                ..SortedSongs::default()
-            });
-        }
-        let labels: HashSet<&str> = songs
-            .iter()
-            .map(|song| song.source.label.as_str())
-            .collect();
-        let mut hash_of_label: HashMap<&str, &str> = HashMap::new();
-        let mut incomplete: HashSet<&str> = HashSet::new();
-        let mut moved: HashSet<&str> = HashSet::new();
-        for piece in &output.pieces {
-            hash_of_label.insert(&piece.source, &piece.source_hash);
-            if !output.folder.join(&piece.path).is_file() {
-                incomplete.insert(&piece.source);
-            }
-            if !labels.contains(piece.source.as_str()) {
-                moved.insert(&piece.source_hash);
-            }
-        }
-        let state = |song: &Song| match hash_of_label.get(song.source.label.as_str()) {
-            Some(hash) if *hash != song.hash => State::Changed,
-            Some(_) if incomplete.contains(song.source.label.as_str()) => State::New,
-            Some(_) => State::Unchanged,
-            None if moved.contains(song.hash.as_str()) => State::Unchanged,
-            None => State::New,
-        };
-        let states: Vec<State> = songs.iter().map(state).collect();
-        let redone: HashSet<String> = incomplete.into_iter().map(str::to_owned).collect();
-        let mut sorted = SortedSongs::default();
-        for (song, state) in songs.into_iter().zip(states) {
-            match state {
-                State::New => sorted.new.push(song),
-                State::Unchanged => sorted.unchanged.push(song),
-                State::Changed => sorted.changed.push(song.source),
-            }
-        }
-        if !redone.is_empty() && !self.request.dry_run {
-            let present: HashSet<&str> = sorted
-                .new
-                .iter()
-                .map(|song| song.source.label.as_str())
-                .collect();
-            let (removed, remaining): (Vec<Piece>, Vec<Piece>) = std::mem::take(&mut output.pieces)
-                .into_iter()
-                .partition(|piece| {
-                    redone.contains(&piece.source) && present.contains(piece.source.as_str())
-                });
-            output.replace_pieces(&removed, remaining)?;
-        }
-        Ok(sorted)
-    }
-
-    /// Pieces of earlier runs, with the tags that their sidecars hold now.
-    fn refreshed(&self, pieces: &[Piece], unchanged: &[Song]) -> Vec<Piece> {
-        let tags: HashMap<&str, Vec<String>> = unchanged
-            .iter()
-            .filter_map(|song| {
-                Some((
-                    song.source.label.as_str(),
-                    read_tags(&song.source.path).ok()?,
-                ))
-            })
-            .collect();
-        let mut pieces = pieces.to_vec();
-        for piece in &mut pieces {
-            if let Some(tags) = tags.get(piece.source.as_str()) {
-                piece.tags.clone_from(tags);
-            }
-        }
-        pieces
-    }
-
     /// Cuts one song and books the outcome.
-    fn one(&self, song: &Song, stem: &str, split: Split, output: &Output, shared: &Mutex<Shared>) {
-        let outcome = self.cut_song(song, stem, split, output);
+    fn one(&self, job: &Job, place: Place<'_>, output: &Output, shared: &Mutex<Shared>) {
+        let outcome = self.cut_song(job, place, output);
         let mut shared = shared
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -331,18 +307,14 @@ impl Run<'_> {
                 shared.report.songs_cut += 1;
                 shared.report.pieces_written += pieces.len();
                 shared.report.sound_secs += pieces.iter().map(Piece::duration_secs).sum::<f64>();
-                shared.unlisted.push((stem.to_owned(), pieces.len()));
-                shared.pieces.extend(pieces);
-                if !self.request.dry_run
-                    && shared.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL
-                    && let Err(error) = checkpoint(&mut shared, output)
-                {
-                    self.stopped.store(true, Ordering::Relaxed);
-                    shared.fatal.get_or_insert(error);
-                }
+                self.book(job, place.stem, pieces, &mut shared);
             }
             Err(SongError::Skip(reason)) => {
-                self.skip(&mut shared.skipped, song.source.path.clone(), reason);
+                // Where the settings leave nothing of a song, nothing is what replaces it.
+                if reason.leaves_nothing() && !job.replaces.is_empty() {
+                    self.book(job, place.stem, Vec::new(), &mut shared);
+                }
+                self.skip(&mut shared.skipped, job.song.source.path.clone(), reason);
             }
             Err(SongError::Fatal(error)) => {
                 self.stopped.store(true, Ordering::Relaxed);
@@ -350,16 +322,41 @@ impl Run<'_> {
             }
             Err(SongError::Cancelled) => {}
         }
+        if !self.request.dry_run
+            && shared.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL
+            && let Err(error) = checkpoint(&mut shared, output)
+        {
+            self.stopped.store(true, Ordering::Relaxed);
+            shared.fatal.get_or_insert(error);
+        }
+    }
+
+    fn book(&self, job: &Job, stem: &str, pieces: Vec<Piece>, shared: &mut Shared) {
+        let replacement = Replacement {
+            stem: stem.to_owned(),
+            old: job.replaces.clone(),
+            new: pieces,
+        };
+        if self.request.dry_run {
+            shared.pieces = without(&shared.pieces, [&replacement]);
+            shared.pieces.extend(replacement.new);
+        } else if job.replaces.is_empty() {
+            let count = replacement.new.len();
+            shared.unlisted.push((replacement.stem, count));
+            shared.pieces.extend(replacement.new);
+        } else {
+            shared.replacements.push(replacement);
+        }
     }
 
     fn cut_song(
         &self,
-        song: &Song,
-        stem: &str,
-        split: Split,
+        job: &Job,
+        place: Place<'_>,
         output: &Output,
     ) -> Result<Vec<Piece>, SongError> {
         let settings = &self.request.settings;
+        let song = &job.song;
         let path = &song.source.path;
         let tags = read_tags(path).map_err(|source| SkipReason::Tags {
             path: path.with_extension("txt"),
@@ -373,19 +370,29 @@ impl Run<'_> {
                 plan.unused_times
             ));
         }
+        let count = plan.pieces.len();
+        let is_replacing = !job.replaces.is_empty();
+        let folder = if self.request.dry_run {
+            output.folder.clone()
+        } else if is_replacing {
+            output.stage(place.stem).map_err(SongError::Fatal)?
+        } else {
+            output
+                .announce(place.stem, count)
+                .map_err(SongError::Fatal)?;
+            output.folder.clone()
+        };
         let target = Target {
-            folder: &output.folder,
-            stem,
+            folder: &folder,
+            stem: place.stem,
             source: &song.source,
             source_hash: &song.hash,
-            split,
+            split: place.split,
             tags: &tags,
         };
         if self.request.dry_run {
             return Ok(song::described(&plan, &target, settings));
         }
-        let count = plan.pieces.len();
-        output.announce(stem, count).map_err(SongError::Fatal)?;
         match song::write(&plan, &target, settings, self.cancel) {
             Ok(written) => {
                 if written.clipped_samples > 0 {
@@ -398,9 +405,11 @@ impl Run<'_> {
                 Ok(written.pieces)
             }
             Err(error) => {
-                // A file in the way is not ours to delete.
-                if !matches!(error, SongError::Fatal(CutError::Foreign { .. })) {
-                    output.discard(stem, count);
+                if is_replacing {
+                    output.unstage(place.stem);
+                } else if !matches!(error, SongError::Fatal(CutError::Foreign { .. })) {
+                    // A file in the way is not ours to delete.
+                    output.discard(place.stem, count);
                 }
                 Err(error)
             }
@@ -414,33 +423,26 @@ impl Run<'_> {
         output: &Output,
         before: &BTreeMap<String, Split>,
     ) -> Result<Report, CutError> {
+        let exchanged = if self.request.dry_run {
+            Ok(())
+        } else {
+            exchange(&mut shared, output)
+        };
         // Once more, over the songs that could be cut: a broken one may have been the one held out.
-        let splits = self.splits(
-            shared.pieces.iter().map(|piece| piece.source_hash.as_str()),
-            before,
-        );
-        for piece in &mut shared.pieces {
-            piece.split = splits
-                .get(&piece.source_hash)
-                .copied()
-                .unwrap_or(piece.split);
-        }
+        let hashes = hashes_of(&shared.pieces);
+        let mut fixed = before.clone();
+        fixed.retain(|hash, _| hashes.binary_search(hash).is_ok());
+        let splits = self.splits(hashes.iter().map(String::as_str), &fixed);
+        set_splits(&mut shared.pieces, &splits);
         if !self.request.dry_run
-            && let Err(error) = checkpoint(&mut shared, output)
+            && let Err(error) = self.list_all(exchanged, &mut shared, output)
         {
-            // Nothing may stay that no manifest lists.
-            for (stem, count) in shared.unlisted.drain(..) {
-                output.discard(&stem, count);
-            }
             shared.fatal.get_or_insert(error);
         }
         if let Some(error) = shared.fatal {
             return Err(error);
         }
-        let held_out = splits
-            .values()
-            .filter(|split| **split == Split::Validation)
-            .count();
+        let held_out = held_out(&splits);
         if splits.len() == 1
             && !self.request.dry_run
             && self.request.settings.validation_fraction > 0.0
@@ -448,47 +450,169 @@ impl Run<'_> {
             self.progress
                 .notice("there is only one song: none is held out, so training cannot be judged on unheard music");
         }
-        shared.skipped.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(Report {
             train_songs: splits.len() - held_out,
             validation_songs: held_out,
-            skipped: shared.skipped,
+            skipped: in_order(shared.skipped),
             is_interrupted: self.cancel.load(Ordering::Relaxed),
             ..shared.report
         })
     }
+
+    /// Lists all finished pieces at the end of a run, also after an exchange that failed.
+    fn list_all(
+        &self,
+        exchanged: Result<(), CutError>,
+        shared: &mut Shared,
+        output: &Output,
+    ) -> Result<(), CutError> {
+        if let Err(error) = list(shared, output) {
+            // Nothing may stay that no manifest lists.
+            for (stem, count) in shared.unlisted.drain(..) {
+                output.discard(&stem, count);
+            }
+            return Err(error);
+        }
+        exchanged?;
+        if shared.fatal.is_none() {
+            output.withdraw_exchange();
+        }
+        let outdated = shared
+            .pieces
+            .iter()
+            .filter(|piece| shared.outdated.contains(&piece.path))
+            .map(|piece| piece.source_hash.clone())
+            .collect();
+        output.write_record(&self.request.settings, &outdated)
+    }
 }
 
-/// What a run finds: songs to cut, songs that are cut already, and sources that changed since.
-#[derive(Default)]
-struct SortedSongs {
-    new: Vec<Song>,
-    unchanged: Vec<Song>,
-    changed: Vec<Source>,
-}
-
-enum State {
-    New,
-    Unchanged,
-    Changed,
-}
-
-fn splits_of(pieces: &[Piece]) -> BTreeMap<String, Split> {
+fn splits_of<'p>(pieces: impl IntoIterator<Item = &'p Piece>) -> BTreeMap<String, Split> {
     pieces
-        .iter()
+        .into_iter()
         .map(|piece| (piece.source_hash.clone(), piece.split))
         .collect()
 }
 
-/// Lists all finished pieces; their notes are not needed any more.
+fn set_splits(pieces: &mut [Piece], splits: &BTreeMap<String, Split>) {
+    for piece in pieces {
+        if let Some(split) = splits.get(&piece.source_hash) {
+            piece.split = *split;
+        }
+    }
+}
+
+fn held_out(splits: &BTreeMap<String, Split>) -> usize {
+    splits
+        .values()
+        .filter(|split| **split == Split::Validation)
+        .count()
+}
+
+/// The hashes of the recordings of some pieces, each once, in order.
+fn hashes_of(pieces: &[Piece]) -> Vec<String> {
+    let hashes: BTreeSet<&str> = pieces
+        .iter()
+        .map(|piece| piece.source_hash.as_str())
+        .collect();
+    hashes.into_iter().map(str::to_owned).collect()
+}
+
+/// The paths of pieces whose recordings have these hashes.
+fn paths_of(pieces: &[Piece], hashes: &HashSet<String>) -> HashSet<String> {
+    pieces
+        .iter()
+        .filter(|piece| hashes.contains(&piece.source_hash))
+        .map(|piece| piece.path.clone())
+        .collect()
+}
+
+fn in_order(mut skipped: Vec<Skipped>) -> Vec<Skipped> {
+    skipped.sort_by(|a, b| a.path.cmp(&b.path));
+    skipped
+}
+
+/// The pieces that some replacements leave.
+fn without<'r>(
+    pieces: &[Piece],
+    replacements: impl IntoIterator<Item = &'r Replacement>,
+) -> Vec<Piece> {
+    let old: HashSet<&str> = replacements
+        .into_iter()
+        .flat_map(|replacement| &replacement.old)
+        .map(|piece| piece.path.as_str())
+        .collect();
+    pieces
+        .iter()
+        .filter(|piece| !old.contains(piece.path.as_str()))
+        .cloned()
+        .collect()
+}
+
+/// Lists all finished pieces while a run lasts.
 fn checkpoint(shared: &mut Shared, output: &Output) -> Result<(), CutError> {
-    shared
-        .pieces
-        .sort_by(|a, b| (&a.source, a.start_frame).cmp(&(&b.source, b.start_frame)));
-    write_manifest(&output.folder, &shared.pieces)?;
+    exchange(shared, output)?;
+    list(shared, output)?;
+    output.withdraw_exchange();
+    shared.last_checkpoint = Instant::now();
+    Ok(())
+}
+
+/// Lists all pieces in their places; the notes of new ones are not needed any more.
+fn list(shared: &mut Shared, output: &Output) -> Result<(), CutError> {
+    write_sorted(&mut shared.pieces, output)?;
     for (stem, _) in shared.unlisted.drain(..) {
         output.withdraw(&stem);
     }
-    shared.last_checkpoint = Instant::now();
     Ok(())
+}
+
+fn write_sorted(pieces: &mut [Piece], output: &Output) -> Result<(), CutError> {
+    pieces.sort_by(|a, b| (&a.source, a.start_frame).cmp(&(&b.source, b.start_frame)));
+    Ok(write_manifest(&output.folder, pieces)?)
+}
+
+/// Brings finished replacements to their places. The manifest does not list them yet, nor the
+/// pieces that they replaced.
+///
+/// What fails is fatal; a song whose files have not been touched keeps its old pieces.
+fn exchange(shared: &mut Shared, output: &Output) -> Result<(), CutError> {
+    let replacements = std::mem::take(&mut shared.replacements);
+    if replacements.is_empty() {
+        return Ok(());
+    }
+    let mut remaining = without(&shared.pieces, &replacements);
+    let is_off_the_list = output
+        .announce_exchange(replacements.iter().map(|r| (&r.old[..], &r.new[..])))
+        .and_then(|()| write_sorted(&mut remaining, output));
+    if let Err(error) = is_off_the_list {
+        for replacement in &replacements {
+            output.unstage(&replacement.stem);
+        }
+        return Err(error);
+    }
+    shared.pieces = remaining;
+    let mut outcome = Ok(());
+    for Replacement { stem, old, new } in replacements {
+        if outcome.is_err() {
+            shared.pieces.extend(old);
+            output.unstage(&stem);
+            continue;
+        }
+        outcome = output.exchange(&stem, &old, &new);
+        if let Err(error) = &outcome {
+            // A file in the way is not ours to delete.
+            if !matches!(error, CutError::Foreign { .. }) {
+                output.discard(&stem, new.len());
+            }
+            output.unstage(&stem);
+        } else {
+            for piece in &old {
+                shared.outdated.remove(&piece.path);
+            }
+            shared.unlisted.push((stem, new.len()));
+            shared.pieces.extend(new);
+        }
+    }
+    outcome
 }

@@ -121,7 +121,7 @@ pub enum SkipReason {
     /// It cannot be decoded.
     #[error(transparent)]
     Audio(#[from] AudioError),
-    /// A folder or file cannot be visited.
+    /// A folder or file cannot be visited, or is no regular file.
     #[error("{0}")]
     Walk(String),
     /// It cannot be hashed.
@@ -172,4 +172,11 @@ pub enum SkipReason {
         /// The least length.
         min_secs: f64,
     },
+}
+
+impl SkipReason {
+    /// Whether the recording is sound, and only the settings leave nothing of it.
+    pub(crate) fn leaves_nothing(&self) -> bool {
+        matches!(self, Self::Silence { .. } | Self::Short { .. })
+    }
 }

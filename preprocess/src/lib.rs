@@ -1,7 +1,8 @@
 //! From recordings to training pieces: the `cut-music` command as a library.
 //!
 //! ```text
-//! sources::find -> hash -> song::analyse (pass 1: analysis::*)  -> boundaries / silence
+//! sources::find -> hash -> earlier::sort_out (what earlier runs cut already)
+//!                       -> song::analyse (pass 1: analysis::*)  -> boundaries / silence
 //!                       -> song::measure (pass 2, with a loudness target)
 //!                       -> song::write   (last pass: pieces)     -> output (manifest, record)
 //! ```
@@ -27,6 +28,7 @@ mod boundaries;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod cut;
+mod earlier;
 mod error;
 mod names;
 mod output;

@@ -6,18 +6,24 @@
 //! OUTPUT/cut-music.json           settings they were cut with
 //! OUTPUT/.cut-music/lock          held while a run writes
 //! OUTPUT/.cut-music/pending-*     files that a run is about to write
+//! OUTPUT/.cut-music/staged/NAME/  pieces that are to replace others, until all of them are there
 //! ```
 //!
 //! Pieces appear before the manifest that lists them, so a run that dies in between leaves
 //! pieces that nothing lists. The pending notes, written before the first piece, tell the next
 //! run that those files are its own to delete.
+//!
+//! Pieces that replace others are first written aside. Only when a song's are complete do they
+//! take the place of the old ones: those leave the manifest, then the files are exchanged, then
+//! the new ones are listed.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use dataset::{MANIFEST_NAME, Piece, read_manifest, write_aside, write_manifest};
+use audio::PartFile;
+use dataset::{MANIFEST_NAME, Piece, read_manifest, write_aside};
 use serde::{Deserialize, Serialize};
 
 use crate::names::{piece_name, stem_of};
@@ -27,6 +33,9 @@ const RECORD_NAME: &str = "cut-music.json";
 const RECORD_VERSION: u32 = 1;
 const HIDDEN_FOLDER: &str = ".cut-music";
 const PENDING_PREFIX: &str = "pending-";
+/// Stands for a stem in the note of an exchange; no stem starts with a dot.
+const EXCHANGE: &str = ".exchange";
+const STAGED_FOLDER: &str = "staged";
 
 /// What the pieces in a folder were cut with.
 #[derive(Serialize, Deserialize)]
@@ -34,6 +43,10 @@ struct Record {
     version: u32,
     program: String,
     settings: Settings,
+    /// Hashes of songs whose pieces were cut with other settings, because a run with `--force`
+    /// ended before it came to them or did not find them in its input.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    outdated: Vec<String>,
 }
 
 /// Files that a run is about to write.
@@ -48,6 +61,8 @@ pub(crate) struct Output {
     pub(crate) folder: PathBuf,
     /// Pieces of earlier runs.
     pub(crate) pieces: Vec<Piece>,
+    /// Hashes of the songs among them that were cut with other settings than this run's.
+    pub(crate) outdated: HashSet<String>,
     /// Released when dropped.
     _lock: Option<File>,
 }
@@ -73,17 +88,23 @@ impl Output {
         } else {
             Vec::new()
         };
-        if let Some(record) = record.filter(|_| !force && !pieces.is_empty())
-            && record.settings != *settings
-        {
-            return Err(CutError::ChangedSettings {
-                output: folder.to_owned(),
-                differences: differences(&record.settings, settings),
-            });
+        let mut outdated = HashSet::new();
+        if let Some(record) = record.filter(|_| !pieces.is_empty()) {
+            if record.settings == *settings {
+                outdated.extend(record.outdated);
+            } else if force {
+                outdated.extend(pieces.iter().map(|piece| piece.source_hash.clone()));
+            } else {
+                return Err(CutError::ChangedSettings {
+                    output: folder.to_owned(),
+                    differences: differences(&record.settings, settings),
+                });
+            }
         }
         let output = Self {
             folder: folder.to_owned(),
             pieces,
+            outdated,
             _lock: lock,
         };
         if !is_dry {
@@ -93,13 +114,16 @@ impl Output {
     }
 
     /// Refuses to go on when a file that is not ours has the name of a piece to come.
-    pub(crate) fn check_foreign(&self, stems: &BTreeSet<&str>) -> Result<(), CutError> {
+    pub(crate) fn check_foreign<'s>(
+        &self,
+        stems: impl Iterator<Item = &'s str>,
+    ) -> Result<(), CutError> {
         let own: HashSet<&str> = self
             .pieces
             .iter()
             .map(|piece| piece.path.as_str())
             .collect();
-        let lower: HashSet<String> = stems.iter().map(|stem| stem.to_lowercase()).collect();
+        let lower: HashSet<String> = stems.map(str::to_lowercase).collect();
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -112,8 +136,8 @@ impl Output {
                 let Some(name) = name.to_str() else {
                     return false;
                 };
-                let is_ours_to_write = stem_of(name.strip_suffix(".part").unwrap_or(name))
-                    .is_some_and(|stem| lower.contains(&stem.to_lowercase()));
+                let is_ours_to_write =
+                    stem_of(name).is_some_and(|stem| lower.contains(&stem.to_lowercase()));
                 is_ours_to_write && !own.contains(name)
             })
             .map(|entry| entry.path())
@@ -125,12 +149,19 @@ impl Output {
         }
     }
 
-    /// Writes the record of settings.
-    pub(crate) fn write_record(&self, settings: &Settings) -> Result<(), CutError> {
+    /// Writes the record of settings, with the songs that were cut with others.
+    pub(crate) fn write_record(
+        &self,
+        settings: &Settings,
+        outdated: &HashSet<String>,
+    ) -> Result<(), CutError> {
+        let mut outdated: Vec<String> = outdated.iter().cloned().collect();
+        outdated.sort();
         let record = Record {
             version: RECORD_VERSION,
             program: format!("cut-music {}", env!("CARGO_PKG_VERSION")),
             settings: settings.clone(),
+            outdated,
         };
         let path = self.folder.join(RECORD_NAME);
         let bytes =
@@ -138,19 +169,73 @@ impl Output {
         write_aside(&path, &bytes).map_err(|source| unwritable(&path, source))
     }
 
-    /// Deletes pieces of ours, and lists `remaining` from now on.
-    pub(crate) fn replace_pieces(
-        &mut self,
-        removed: &[Piece],
-        remaining: Vec<Piece>,
+    /// Where the pieces of a song that is cut again are written; made where needed.
+    pub(crate) fn stage(&self, stem: &str) -> Result<PathBuf, CutError> {
+        let folder = self.staged_path(stem);
+        fs::create_dir_all(&folder).map_err(|source| unwritable(&folder, source))?;
+        Ok(folder)
+    }
+
+    /// Deletes what was staged for one song.
+    pub(crate) fn unstage(&self, stem: &str) {
+        if let Err(error) = fs::remove_dir_all(self.staged_path(stem)) {
+            tracing::debug!("staged pieces of {stem}: {error}");
+        }
+    }
+
+    fn staged_path(&self, stem: &str) -> PathBuf {
+        self.folder
+            .join(HIDDEN_FOLDER)
+            .join(STAGED_FOLDER)
+            .join(stem)
+    }
+
+    /// Notes that new pieces are about to take the place of old ones: a run that finds the note
+    /// deletes those that the manifest does not list. Refuses to touch a file that is not ours.
+    pub(crate) fn announce_exchange<'p>(
+        &self,
+        replacements: impl Iterator<Item = (&'p [Piece], &'p [Piece])>,
     ) -> Result<(), CutError> {
-        // Off the list first: a listed piece that is missing is worse than one too many, and the
-        // note makes the next run delete what this one could not.
-        let files: Vec<String> = removed.iter().map(|piece| piece.path.clone()).collect();
-        self.note_pending("replaced", files)?;
-        write_manifest(&self.folder, &remaining)?;
-        self.settle(&remaining)?;
-        self.pieces = remaining;
+        let mut files = Vec::new();
+        for (old, new) in replacements {
+            let own: HashSet<String> = old.iter().map(|piece| piece.path.to_lowercase()).collect();
+            for piece in new {
+                let path = self.folder.join(&piece.path);
+                if !own.contains(&piece.path.to_lowercase()) && path.symlink_metadata().is_ok() {
+                    return Err(CutError::Foreign { path });
+                }
+            }
+            files.extend(old.iter().chain(new).map(|piece| piece.path.clone()));
+        }
+        self.note_pending(EXCHANGE, files)
+    }
+
+    /// Takes the note of an exchange back: the manifest lists the new files.
+    pub(crate) fn withdraw_exchange(&self) {
+        self.withdraw(EXCHANGE);
+    }
+
+    /// Deletes `old` pieces, which no manifest lists any more, and brings the staged `new` ones
+    /// to their names.
+    pub(crate) fn exchange(
+        &self,
+        stem: &str,
+        old: &[Piece],
+        new: &[Piece],
+    ) -> Result<(), CutError> {
+        for piece in old {
+            remove_piece(&self.folder, &piece.path);
+        }
+        let staged = self.staged_path(stem);
+        for piece in new {
+            let path = self.folder.join(&piece.path);
+            if path.symlink_metadata().is_ok() {
+                return Err(CutError::Foreign { path });
+            }
+            fs::rename(staged.join(&piece.path), &path)
+                .map_err(|source| unwritable(&path, source))?;
+        }
+        self.unstage(stem);
         Ok(())
     }
 
@@ -198,6 +283,9 @@ impl Output {
         for name in [MANIFEST_NAME, RECORD_NAME] {
             let _ = fs::remove_file(self.folder.join(format!("{name}.part")));
         }
+        let _ = fs::remove_dir_all(hidden.join(STAGED_FOLDER));
+        let mut notes = Vec::new();
+        let mut announced = HashSet::new();
         for entry in fs::read_dir(&hidden)
             .map_err(|source| unwritable(&hidden, source))?
             .flatten()
@@ -212,25 +300,48 @@ impl Output {
                 .ok()
                 .and_then(|bytes| serde_json::from_slice::<Pending>(&bytes).ok())
             {
-                for file in &pending.files {
-                    if !listed.contains(file.as_str()) {
-                        remove_piece(&self.folder, file);
-                    }
-                }
+                announced.extend(pending.files);
             }
-            fs::remove_file(entry.path()).map_err(|source| unwritable(&entry.path(), source))?;
+            notes.push(entry.path());
+        }
+        for file in &announced {
+            if !listed.contains(file.as_str()) {
+                remove_piece(&self.folder, file);
+            }
+        }
+        self.remove_parts(&announced)?;
+        for note in notes {
+            fs::remove_file(&note).map_err(|source| unwritable(&note, source))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the unfinished parts of pieces that were announced.
+    fn remove_parts(&self, announced: &HashSet<String>) -> Result<(), CutError> {
+        if announced.is_empty() {
+            return Ok(());
+        }
+        let entries = fs::read_dir(&self.folder);
+        for entry in entries
+            .map_err(|source| unwritable(&self.folder, source))?
+            .flatten()
+        {
+            let name = entry.file_name();
+            let piece = name.to_str().and_then(PartFile::final_name);
+            if piece.is_some_and(|piece| stem_of(piece).is_some() && announced.contains(piece)) {
+                let _ = fs::remove_file(entry.path());
+            }
         }
         Ok(())
     }
 }
 
-/// Deletes a piece and its unfinished part; only plain names of pieces are ever touched.
+/// Deletes a piece; only plain names of pieces are ever touched.
 fn remove_piece(folder: &Path, name: &str) {
     if stem_of(name).is_none() || name.contains(['/', '\\']) {
         return;
     }
     let _ = fs::remove_file(folder.join(name));
-    let _ = fs::remove_file(folder.join(format!("{name}.part")));
 }
 
 fn lock(folder: &Path) -> Result<File, CutError> {

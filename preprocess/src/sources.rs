@@ -1,6 +1,7 @@
 //! Which files of the input are recordings.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,8 @@ const EXTENSIONS: &[&str] = &[
     "opus", "wma", "aif", "aiff", "aifc", "ape", "wv", "tta", "mpc", "caf", "dsf", "dff", "mka",
     "webm", "amr", "ac3", "dts", "mp1", "mp2", "spx", "rf64", "w64", "alac",
 ];
+
+const NO_REGULAR_FILE: &str = "is no regular file, but a pipe, socket or device";
 
 /// A file that should be a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,20 +37,22 @@ pub(crate) struct Found {
 
 /// Walks the input, in the order of names.
 ///
-/// Links are followed; a link back to a folder above, and a second way to the same file, are
-/// passed over. Hidden files and folders are not looked at.
-pub(crate) fn find(input: &Path) -> Result<Found, CutError> {
+/// Links are followed; a link back to a folder above or into the output, and a second way to the
+/// same file, are passed over. Hidden files and folders are not looked at. What is no regular
+/// file (a pipe, for one) is never opened: reading it might never end.
+pub(crate) fn find(input: &Path, output: &Path) -> Result<Found, CutError> {
     let input_error = |source| CutError::Input {
         path: input.to_owned(),
         source,
     };
     let metadata = std::fs::metadata(input).map_err(input_error)?;
     let root = std::fs::canonicalize(input).map_err(input_error)?;
-    let root_name = root
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned());
+    let root_name = root.file_name().map(as_text);
     let root_name = root_name.unwrap_or_else(|| "input".to_owned());
     if !metadata.is_dir() {
+        if !metadata.is_file() {
+            return Err(input_error(io::Error::other(NO_REGULAR_FILE)));
+        }
         let source = Source {
             path: input.to_owned(),
             label: root_name,
@@ -60,15 +65,25 @@ pub(crate) fn find(input: &Path) -> Result<Found, CutError> {
     let mut found = Found::default();
     let mut other_files = 0;
     let mut seen = HashSet::new();
+    let real_output = resolved(output).map_err(input_error)?;
+    let is_output = |entry: &DirEntry| {
+        entry.file_type().is_dir() && real_path(entry.path()).starts_with(&real_output)
+    };
     let walk = WalkDir::new(input).follow_links(true).sort_by_file_name();
-    for entry in walk.into_iter().filter_entry(|entry| !is_hidden(entry)) {
+    let walk = walk.into_iter();
+    for entry in walk.filter_entry(|entry| !is_hidden(entry) && !is_output(entry)) {
         match entry {
             Ok(entry) if entry.file_type().is_dir() => {}
             Ok(entry) if !is_recording(entry.path()) => other_files += 1,
+            Ok(entry) if !entry.file_type().is_file() => {
+                let path = entry.into_path();
+                let reason = format!("{}: {NO_REGULAR_FILE}", path.display());
+                let reason = SkipReason::Walk(reason);
+                found.skipped.push(Skipped { path, reason });
+            }
             Ok(entry) => {
-                let real =
-                    std::fs::canonicalize(entry.path()).unwrap_or_else(|_| entry.path().to_owned());
-                if seen.insert(real) {
+                let real = real_path(entry.path());
+                if !real.starts_with(&real_output) && seen.insert(real) {
                     let label = label(input, entry.path(), &root_name);
                     let path = entry.into_path();
                     found.sources.push(Source { path, label });
@@ -111,6 +126,10 @@ fn note_error(error: walkdir::Error, skipped: &mut Vec<Skipped>) -> bool {
     true
 }
 
+fn real_path(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 fn is_hidden(entry: &DirEntry) -> bool {
     entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".")
 }
@@ -123,13 +142,36 @@ fn is_recording(path: &Path) -> bool {
 
 fn label(input: &Path, path: &Path, root_name: &str) -> String {
     let inside = path.strip_prefix(input).unwrap_or(path);
-    let parts = inside
-        .components()
-        .map(|part| part.as_os_str().to_string_lossy());
-    std::iter::once(root_name.into())
+    let parts = inside.components().map(|part| as_text(part.as_os_str()));
+    std::iter::once(root_name.to_owned())
         .chain(parts)
         .collect::<Vec<_>>()
         .join("/")
+}
+
+/// A file's name as text, different for different names.
+///
+/// Bytes that are not Unicode become `%XX`; a percent sign that would look like one of these
+/// becomes `%25`. All other names stay as they are.
+fn as_text(name: &OsStr) -> String {
+    let mut text = String::new();
+    for chunk in name.as_encoded_bytes().utf8_chunks() {
+        let mut rest = chunk.valid();
+        while let Some(at) = rest.find('%') {
+            let (before, after) = (&rest[..at], &rest[at + 1..]);
+            text.push_str(before);
+            let mut digits = after.bytes();
+            let looks_escaped =
+                (0..2).all(|_| digits.next().is_some_and(|b| b.is_ascii_hexdigit()));
+            text.push_str(if looks_escaped { "%25" } else { "%" });
+            rest = after;
+        }
+        text.push_str(rest);
+        for byte in chunk.invalid() {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
 }
 
 /// Refuses an output that lies in the input, or the other way round.
@@ -194,7 +236,7 @@ mod tests {
             std::os::unix::fs::symlink(&input, input.join("b/loop")).unwrap();
             std::os::unix::fs::symlink(input.join("a.wav"), input.join("b/again.wav")).unwrap();
         }
-        let found = find(&input).unwrap();
+        let found = find(&input, &folder.path().join("pieces")).unwrap();
         let labels: Vec<_> = found
             .sources
             .iter()
@@ -202,6 +244,17 @@ mod tests {
             .collect();
         assert_eq!(labels, ["músíc/a.wav", "músíc/b/歌.FLAC", "músíc/z.opus"]);
         assert!(found.skipped.is_empty(), "{:?}", found.skipped);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_that_are_not_unicode_stay_apart() {
+        use std::os::unix::ffi::OsStrExt;
+        let text = |bytes: &[u8]| as_text(OsStr::from_bytes(bytes));
+        assert_eq!(text(b"M\xe4r.mp3"), "M%E4r.mp3");
+        assert_eq!(text(b"M\xf6r.mp3"), "M%F6r.mp3");
+        assert_eq!(text(b"M%E4r.mp3"), "M%25E4r.mp3");
+        assert_eq!(text("100 %, Mär%.mp3".as_bytes()), "100 %, Mär%.mp3");
     }
 
     #[test]

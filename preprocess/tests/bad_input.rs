@@ -127,6 +127,56 @@ fn link_loops_are_survived() {
     assert!(stdout.contains("1 songs cut into 1 pieces"), "{stdout}");
 }
 
+#[cfg(unix)]
+#[test]
+fn links_into_the_output_are_not_followed() {
+    let folders = Folders::new();
+    folders.song("good.wav", 7.0, 1);
+    let link = |to: &std::path::Path, name: &str| {
+        std::os::unix::fs::symlink(to, folders.input.join(name)).unwrap();
+    };
+    link(&folders.output, "pieces");
+    link(folders.root.path(), "above");
+    link(&folders.output.join("good-0001.wav"), "piece.wav");
+    // The first run finds the links dangling, the second finds pieces behind them.
+    let _ = folders.cut(&[]);
+    let (code, stdout, stderr) = folders.cut(&[]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.contains("0 songs cut") && stdout.contains("1 unchanged"),
+        "{stdout}"
+    );
+    assert_eq!(folders.manifest().len(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_named_like_a_recording_is_not_waited_for() {
+    let make_pipe = |folders: &Folders| {
+        let made = std::process::Command::new("mkfifo")
+            .arg(folders.input.join("pipe.wav"))
+            .status();
+        assert!(made.unwrap().success());
+    };
+    assert_skipped(make_pipe, "pipe.wav", "is no regular file");
+    let folders = Folders::new();
+    make_pipe(&folders);
+    let (code, _, stderr) = run(&[&folders.input.join("pipe.wav"), &folders.output]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("is no regular file"), "{stderr}");
+}
+
+#[test]
+fn samples_beyond_measure() {
+    let prepare = |folders: &Folders| {
+        let mut planes = common::planes(7.0, 2);
+        planes[0][99] = 1e303;
+        let path = folders.input.join("loud.wav");
+        common::write(&path, &planes, audio::SampleFormat::F64);
+    };
+    assert_skipped(prepare, "loud.wav", "beyond");
+}
+
 #[test]
 fn empty_folder_and_folder_without_sound() {
     let folders = Folders::new();

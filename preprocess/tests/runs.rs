@@ -145,6 +145,248 @@ fn a_renamed_recording_is_not_cut_twice() {
 }
 
 #[test]
+fn pieces_follow_a_renamed_recording_when_another_takes_its_name() {
+    let folders = Folders::new();
+    let path = folders.song("take1.wav", 13.0, 1);
+    assert_eq!(folders.cut(&[]).0, 0);
+    let before = folders.manifest();
+    std::fs::rename(&path, folders.input.join("take1-old.wav")).unwrap();
+    std::fs::write(folders.input.join("take1-old.txt"), "flute").unwrap();
+    folders.song("take1.wav", 7.0, 2);
+    let (code, stdout, stderr) = folders.cut(&[]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.contains("1 songs cut into 1 pieces") && stdout.contains("1 unchanged"),
+        "{stdout}"
+    );
+    let (old, new): (Vec<_>, Vec<_>) = folders
+        .manifest()
+        .into_iter()
+        .partition(|piece| piece.source == "input/take1-old.wav");
+    assert!(old.iter().all(|piece| piece.tags == ["flute"]));
+    let paths = |pieces: &[dataset::Piece]| -> Vec<String> {
+        pieces.iter().map(|piece| piece.path.clone()).collect()
+    };
+    assert_eq!(paths(&old), paths(&before));
+    assert_eq!(new.len(), 1);
+    assert_eq!(new[0].source, "input/take1.wav");
+    assert_whole(&folders);
+}
+
+/// Every listed piece is there with its bytes, and no other.
+fn assert_whole(folders: &Folders) {
+    let manifest = folders.manifest();
+    let mut listed: Vec<String> = manifest.iter().map(|piece| piece.path.clone()).collect();
+    listed.sort();
+    let present: Vec<String> = times(&folders.output).into_keys().collect();
+    assert_eq!(present, listed);
+    for piece in &manifest {
+        assert_eq!(
+            dataset::hash_file(&folders.output.join(&piece.path)).unwrap(),
+            piece.content_hash
+        );
+    }
+    let hidden = folders.output.join(".cut-music");
+    let notes = std::fs::read_dir(&hidden).unwrap().flatten();
+    let notes: Vec<_> = notes.map(|entry| entry.file_name()).collect();
+    assert!(
+        notes.iter().all(|name| name == "lock" || name == "staged"),
+        "{notes:?}"
+    );
+    let staged = std::fs::read_dir(hidden.join("staged"));
+    assert_eq!(staged.map_or(0, Iterator::count), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_unicode_are_cut_apart() {
+    use std::os::unix::ffi::OsStrExt;
+    let folders = Folders::new();
+    for (name, seed) in [(&b"M\xe4r.wav"[..], 1), (&b"M\xf6r.wav"[..], 2)] {
+        let plain = folders.song("plain.wav", 7.0, seed);
+        std::fs::rename(plain, folders.input.join(std::ffi::OsStr::from_bytes(name))).unwrap();
+    }
+    let (code, _, stderr) = folders.cut(&[]);
+    assert_eq!(code, 0, "{stderr}");
+    let sources: Vec<String> = folders
+        .manifest()
+        .into_iter()
+        .map(|piece| piece.source)
+        .collect();
+    assert_eq!(sources, ["input/M%E4r.wav", "input/M%F6r.wav"]);
+    assert_whole(&folders);
+    let (_, stdout, _) = folders.cut(&[]);
+    assert!(stdout.contains("2 unchanged"), "{stdout}");
+}
+
+#[test]
+fn force_keeps_the_pieces_of_recordings_that_are_not_in_the_input() {
+    let folders = Folders::new();
+    folders.song("a.wav", 13.0, 1);
+    assert_eq!(folders.cut(&[]).0, 0);
+    let other = folders.root.path().join("other");
+    std::fs::rename(&folders.input, &other).unwrap();
+    std::fs::create_dir(&folders.input).unwrap();
+    folders.song("b.wav", 13.0, 2);
+    let shorter = ["--min-secs", "3", "--max-secs", "4", "--force"];
+    assert_eq!(folders.cut(&shorter).0, 0);
+    let manifest = folders.manifest();
+    let of = |manifest: &[dataset::Piece], source: &str| {
+        let of_source = manifest.iter().filter(|piece| piece.source == source);
+        of_source.count()
+    };
+    assert_eq!(of(&manifest, "input/a.wav"), 2, "they cannot be cut again");
+    assert_eq!(of(&manifest, "input/b.wav"), 4);
+    assert_whole(&folders);
+    // They are cut as the others are when their recording is found again, and only they.
+    std::fs::rename(other.join("a.wav"), folders.input.join("a.wav")).unwrap();
+    let (code, stdout, stderr) = folders.cut(&shorter[..4]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.contains("1 songs cut into 4 pieces") && stdout.contains("1 unchanged"),
+        "{stdout}"
+    );
+    assert_eq!(of(&folders.manifest(), "input/a.wav"), 4);
+    assert_whole(&folders);
+    let (_, stdout, _) = folders.cut(&shorter[..4]);
+    assert!(stdout.contains("2 unchanged"), "{stdout}");
+}
+
+#[test]
+fn force_keeps_the_pieces_of_a_recording_that_is_broken_now() {
+    let folders = Folders::new();
+    let path = folders.song("a.wav", 13.0, 1);
+    folders.song("b.wav", 13.0, 2);
+    assert_eq!(folders.cut(&[]).0, 0);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let (code, _, stderr) = folders.cut(&["--force"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("is cut short"), "{stderr}");
+    let sources: std::collections::BTreeSet<String> = folders
+        .manifest()
+        .into_iter()
+        .map(|piece| piece.source)
+        .collect();
+    assert_eq!(sources.len(), 2);
+    assert_whole(&folders);
+}
+
+#[test]
+fn force_stopped_while_it_reads_loses_nothing() {
+    let folders = Folders::new();
+    folders.song("a.wav", 13.0, 1);
+    assert_eq!(folders.cut(&[]).0, 0);
+    let before = (folders.manifest(), times(&folders.output));
+    let record = std::fs::read(folders.output.join("cut-music.json")).unwrap();
+    let mut request = preprocess::Request::new(folders.input.clone(), folders.output.clone());
+    request.force = true;
+    request.settings.max_secs = 8.0;
+    let cancel = std::sync::atomic::AtomicBool::new(true);
+    let report = preprocess::cut(&request, &preprocess::Silent, &cancel).unwrap();
+    assert!(report.is_interrupted);
+    assert_eq!((folders.manifest(), times(&folders.output)), before);
+    let record_now = std::fs::read(folders.output.join("cut-music.json")).unwrap();
+    assert_eq!(record_now, record, "the record tells how these were cut");
+}
+
+/// Stops a run when its second file is through the phase of cutting.
+struct StopAfterOne<'a> {
+    cancel: &'a std::sync::atomic::AtomicBool,
+    cutting: std::sync::atomic::AtomicBool,
+}
+
+impl preprocess::Progress for StopAfterOne<'_> {
+    fn begin(&self, phase: preprocess::Phase, _files: usize) {
+        let is_cutting = phase == preprocess::Phase::Cutting;
+        self.cutting
+            .store(is_cutting, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    fn file_done(&self) {
+        if self.cutting.load(std::sync::atomic::Ordering::SeqCst) {
+            self.cancel.store(true, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+}
+
+#[test]
+fn force_stopped_half_way_goes_on_without_force() {
+    let folders = Folders::new();
+    folders.song("a.wav", 13.0, 1);
+    folders.song("b.wav", 13.0, 2);
+    assert_eq!(folders.cut(&[]).0, 0);
+    let mut request = preprocess::Request::new(folders.input.clone(), folders.output.clone());
+    (request.force, request.jobs) = (true, 1);
+    (request.settings.min_secs, request.settings.max_secs) = (3.0, 4.0);
+    let cancel = std::sync::atomic::AtomicBool::new(false);
+    let stop = StopAfterOne {
+        cancel: &cancel,
+        cutting: false.into(),
+    };
+    let report = preprocess::cut(&request, &stop, &cancel).unwrap();
+    assert!(report.is_interrupted);
+    assert_eq!(report.songs_cut, 1);
+    assert_eq!(folders.manifest().len(), 4 + 2);
+    assert_whole(&folders);
+    let (code, stdout, _) = folders.cut(&["--min-secs", "3", "--max-secs", "4"]);
+    assert_eq!(code, 0);
+    assert!(
+        stdout.contains("1 songs cut into 4 pieces") && stdout.contains("1 unchanged"),
+        "{stdout}"
+    );
+    assert_whole(&folders);
+}
+
+#[test]
+fn force_with_a_stranger_s_file_in_the_way_removes_nothing() {
+    let folders = Folders::new();
+    folders.song("a.wav", 13.0, 1);
+    assert_eq!(folders.cut(&[]).0, 0);
+    let before = folders.manifest();
+    let stranger = folders.output.join("a-0009.wav");
+    std::fs::write(&stranger, "precious").unwrap();
+    let (code, _, stderr) = folders.cut(&["--force"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("a-0009.wav"), "{stderr}");
+    std::fs::remove_file(stranger).unwrap();
+    assert_eq!(folders.manifest(), before);
+    assert_whole(&folders);
+}
+
+#[test]
+fn a_forced_dry_run_says_what_it_would_do() {
+    let folders = Folders::new();
+    folders.song("a.wav", 13.0, 1);
+    assert_eq!(folders.cut(&[]).0, 0);
+    let before = (folders.manifest(), times(&folders.output));
+    let (code, stdout, stderr) = folders.cut(&["--force", "--dry-run", "--max-secs", "8"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.contains("1 songs would be cut into 2 pieces"),
+        "{stdout}"
+    );
+    assert_eq!((folders.manifest(), times(&folders.output)), before);
+}
+
+#[test]
+fn a_song_that_is_cut_again_keeps_its_side() {
+    let folders = Folders::new();
+    // One after the other, so that sides are not those of a single run.
+    for number in 0..6 {
+        folders.song(&format!("{number}.wav"), 7.0, number);
+        assert_eq!(folders.cut(&["--validation", "0.5"]).0, 0);
+    }
+    let before = folders.manifest();
+    for piece in &before {
+        std::fs::remove_file(folders.output.join(&piece.path)).unwrap();
+    }
+    assert_eq!(folders.cut(&["--validation", "0.5"]).0, 0);
+    assert_eq!(folders.manifest(), before);
+    assert_whole(&folders);
+}
+
+#[test]
 fn equal_stems_do_not_collide() {
     let folders = Folders::new();
     folders.song("a/song.wav", 7.0, 1);

@@ -23,12 +23,15 @@ pub fn compare(
         ));
     }
     let (found, wanted) = (values(actual), values(expected));
-    if let Some(place) = found.iter().position(|value| !value.is_finite()) {
-        return Err(format!(
-            "{name}: {} at {:?}",
-            found[place],
-            index(place, actual.dims())
-        ));
+    // An infinite maximum would allow any difference.
+    for (values, role) in [(&found, "found"), (&wanted, "expected")] {
+        if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+            return Err(format!(
+                "{name}: {role} {} at {:?}",
+                values[place],
+                index(place, actual.dims())
+            ));
+        }
     }
     let maximum = wanted
         .iter()
@@ -112,5 +115,13 @@ mod tests {
         assert!(compare("x", &tensor(&[1.0]), &expected, 1.0).is_err());
         assert!(compare("x", &tensor(&[1.0, f32::NAN]), &expected, 1.0).is_err());
         assert!(compare("x", &tensor(&[f32::INFINITY, 2.0]), &expected, 1.0).is_err());
+        for bad in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+            let golden = tensor(&[1.0, bad]);
+            let message = compare("x", &tensor(&[1.0, 2.0]), &golden, 1e-4).unwrap_err();
+            assert!(
+                message.contains("expected") && message.contains("at [1]"),
+                "{message}"
+            );
+        }
     }
 }

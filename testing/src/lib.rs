@@ -7,7 +7,8 @@
 //! | [`gradient`] | check an op's own backward against central differences |
 //! | [`sample`] | tensors with fixed, well spread values that need no generator |
 //!
-//! A test helper reports by panicking, so the lints against that are off here; nothing but tests depends on this crate.
+//! A test helper reports by panicking, so the lints against that are off here; only tests depend on this crate,
+//! and `bench`, which measures with the same fixed tensors.
 //!
 //! ```
 //! use candle_core::{Device, Tensor};

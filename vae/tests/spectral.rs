@@ -167,6 +167,16 @@ fn reference_tiles_cut_their_overlap() {
     };
     let tiled = model.encode_tiled(&sound, tiling).unwrap().mean;
     assert_eq!(tiled.dims(), [1, 16, 20]);
+    // One tile is not cut, so that it equals the whole, with any overlap.
+    let one_tile = |chunk: usize| Tiling::Reference {
+        chunk,
+        overlap: chunk / 2,
+    };
+    let whole = model.encode(&sound).unwrap().mean;
+    let encoded = model.encode_tiled(&sound, one_tile(2048 * 20)).unwrap();
+    assert_equal("encoded", &encoded.mean, &whole);
+    let decoded = model.decode_tiled(&whole, one_tile(20)).unwrap();
+    assert_equal("decoded", &decoded, &model.decode(&whole).unwrap());
     let too_much = Tiling::Reference {
         chunk: 2048 * 4,
         overlap: 2048 * 2,

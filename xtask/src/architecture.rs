@@ -19,7 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dit", &["nn"]),
     ("preprocess", &["audio", "dataset"]),
     ("lora", &["audio", "dataset", "dit", "nn", "plot", "vae"]),
-    ("eval", &["audio", "features", "plot"]),
+    ("eval", &["audio", "dataset", "features", "plot"]),
     (
         "bench",
         &["audio", "dit", "features", "lora", "nn", "testing", "vae"],

@@ -7,11 +7,13 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::architecture;
+use crate::workspace::Workspace;
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
 /// Runs all checks; the first failure ends it.
 pub(crate) fn run() -> Result<()> {
+    let workspace = Workspace::enter()?;
     architecture::check()?;
     step("formatting", cargo(&["fmt", "--all", "--check"]))?;
     step(
@@ -35,23 +37,23 @@ pub(crate) fn run() -> Result<()> {
     let mut documentation = cargo(&["doc", "--release", "--workspace", "--no-deps"]);
     documentation.env("RUSTDOCFLAGS", "--deny warnings");
     step("documentation", documentation)?;
-    deny(&["licenses", "bans", "sources"])
+    deny(&workspace.target, &["licenses", "bans", "sources"])
 }
 
 /// Known vulnerabilities, by the advisory database: needs the network.
 pub(crate) fn advisories() -> Result<()> {
-    deny(&["advisories"])
+    deny(&Workspace::enter()?.target, &["advisories"])
 }
 
-fn deny(checks: &[&str]) -> Result<()> {
-    let program = cargo_deny()?;
+fn deny(target: &Path, checks: &[&str]) -> Result<()> {
+    let program = cargo_deny(target)?;
     let mut command = Command::new(program);
     command.args(["--workspace", "check"]).args(checks);
     step("dependencies", command)
 }
 
-/// cargo-deny from the path or from `target/tools`, where it is installed once if it is nowhere.
-fn cargo_deny() -> Result<PathBuf> {
+/// cargo-deny from the path or from `tools` in the target folder, where it is installed once if it is nowhere.
+fn cargo_deny(target: &Path) -> Result<PathBuf> {
     if Command::new("cargo-deny")
         .arg("--version")
         .output()
@@ -59,7 +61,7 @@ fn cargo_deny() -> Result<PathBuf> {
     {
         return Ok(PathBuf::from("cargo-deny"));
     }
-    let root = Path::new("target").join("tools");
+    let root = target.join("tools");
     let program = root
         .join("bin")
         .join(format!("cargo-deny{}", std::env::consts::EXE_SUFFIX));

@@ -1,16 +1,18 @@
 //! `cargo xtask corpus`: a corpus of music that the project composes itself.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use corpus::{Options, Rendered, Score, Style, compose, render};
 use rayon::prelude::*;
 use serde::Serialize;
 
+/// Pieces between two writings of the index: what a run that is stopped does at most in vain.
+const PIECES_PER_CHECKPOINT: usize = 50;
 pub(crate) const SAMPLE_RATE_HZ: u32 = 44_100;
 
 /// Renders a corpus of pieces in turn over the styles.
@@ -87,6 +89,10 @@ fn plan(args: &CorpusArgs, styles: &[Style]) -> Vec<Job> {
 }
 
 /// Runs `cargo xtask corpus`.
+///
+/// A piece is rendered unless it is there and its line in the index is what it would be now: names tell neither seed
+/// nor length. The lines of pieces to render leave the index before any of them is written, so that at no
+/// time it describes another sound than the one that is there.
 pub(crate) fn run(args: &CorpusArgs) -> Result<()> {
     ensure!(
         args.hours > 0.0 && args.hours.is_finite(),
@@ -108,43 +114,108 @@ pub(crate) fn run(args: &CorpusArgs) -> Result<()> {
     fs::create_dir_all(&args.out_dir)
         .with_context(|| format!("creating {}", args.out_dir.display()))?;
     let jobs = plan(args, styles);
-    write_index(&args.out_dir, &jobs)?;
-    let done = AtomicUsize::new(0);
-    jobs.par_iter().try_for_each(|job| -> Result<()> {
-        let path = args.out_dir.join(&job.name);
-        if !path.exists() {
-            write_wav(
-                &path,
-                &quantise(&render(&job.score, SAMPLE_RATE_HZ), Some(job.score.seed)),
-            )?;
-        }
-        let count = done.fetch_add(1, Ordering::Relaxed) + 1;
-        if count.is_multiple_of(50) || count == jobs.len() {
-            eprintln!("{count} of {} pieces", jobs.len());
+    let index = Index::read(&args.out_dir, &jobs)?;
+    index.write()?;
+    let due = index.due();
+    eprintln!(
+        "{} of {} pieces are there",
+        jobs.len() - due.len(),
+        jobs.len()
+    );
+    let shared = Mutex::new((index, 0_usize));
+    let outcome = due.par_iter().try_for_each(|&number| -> Result<()> {
+        let job = &jobs[number];
+        let samples = quantise(&render(&job.score, SAMPLE_RATE_HZ), Some(job.score.seed));
+        write_wav(&args.out_dir.join(&job.name), &samples)?;
+        let line = job.line()?;
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let (index, done) = &mut *shared;
+        index.lines[number] = Some(line);
+        *done += 1;
+        if done.is_multiple_of(PIECES_PER_CHECKPOINT) {
+            eprintln!("{done} of {} rendered", due.len());
+            index.write()?;
         }
         Ok(())
-    })
+    });
+    // Also after a failure: what is there is listed.
+    let (index, done) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+    index.write()?;
+    eprintln!("{done} of {} rendered", due.len());
+    outcome
 }
 
-/// Writes `corpus.jsonl` anew; lines of pieces that this call did not ask for are kept.
-fn write_index(out_dir: &Path, jobs: &[Job]) -> Result<()> {
-    let path = out_dir.join("corpus.jsonl");
-    let mut lines: Vec<String> = Vec::new();
-    let names: BTreeSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
-    for line in fs::read_to_string(&path).unwrap_or_default().lines() {
-        let value: serde_json::Value =
-            serde_json::from_str(line).with_context(|| format!("reading {}", path.display()))?;
-        if !value["path"]
-            .as_str()
-            .is_some_and(|name| names.contains(name))
-        {
-            lines.push(line.to_owned());
+/// `corpus.jsonl`: a line for each piece that is there.
+struct Index {
+    path: PathBuf,
+    /// Lines of pieces that this run did not ask for, which come first.
+    others: Vec<String>,
+    /// For each piece that it asked for its line, if it is there.
+    lines: Vec<Option<String>>,
+}
+
+impl Index {
+    /// What the index of a folder says that is true for these pieces.
+    fn read(out_dir: &Path, jobs: &[Job]) -> Result<Self> {
+        let path = out_dir.join("corpus.jsonl");
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read.with_context(|| format!("reading {}", path.display()))?,
+        };
+        let numbers: BTreeMap<&str, usize> = jobs
+            .iter()
+            .enumerate()
+            .map(|(number, job)| (job.name.as_str(), number))
+            .collect();
+        let mut others = Vec::new();
+        let mut lines = vec![None; jobs.len()];
+        for line in text.lines() {
+            let value: serde_json::Value = serde_json::from_str(line)
+                .with_context(|| format!("reading {}", path.display()))?;
+            let number = value["path"].as_str().and_then(|name| numbers.get(name));
+            match number.map(|number| (*number, &jobs[*number])) {
+                None => others.push(line.to_owned()),
+                Some((number, job)) => {
+                    let is_current = job.line()? == line && out_dir.join(&job.name).is_file();
+                    lines[number] = is_current.then(|| line.to_owned());
+                }
+            }
         }
+        Ok(Self {
+            path,
+            others,
+            lines,
+        })
     }
-    for job in jobs {
-        let score = &job.score;
-        lines.push(serde_json::to_string(&Entry {
-            path: &job.name,
+
+    /// The numbers of the pieces to render.
+    fn due(&self) -> Vec<usize> {
+        let missing = self.lines.iter().enumerate();
+        missing
+            .filter(|(_, line)| line.is_none())
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    /// Replaces the file in one step.
+    fn write(&self) -> Result<()> {
+        let mut text = String::new();
+        for line in self.others.iter().chain(self.lines.iter().flatten()) {
+            text.push_str(line);
+            text.push('\n');
+        }
+        let aside = self.path.with_extension("jsonl.part");
+        fs::write(&aside, text).with_context(|| format!("writing {}", aside.display()))?;
+        put_in_place(&aside, &self.path)
+    }
+}
+
+impl Job {
+    /// The piece's line in the index.
+    fn line(&self) -> Result<String> {
+        let score = &self.score;
+        Ok(serde_json::to_string(&Entry {
+            path: &self.name,
             style: score.style.name(),
             seed: score.seed,
             tempo_bpm: score.tempo_bpm,
@@ -155,12 +226,18 @@ fn write_index(out_dir: &Path, jobs: &[Job]) -> Result<()> {
             key: score.key.tag().and_then(|tag| tag.strip_prefix("key:")),
             form: &score.form,
             phrase_bars: score.phrase_bars,
-        })?);
+        })?)
     }
-    lines.push(String::new());
-    let aside = out_dir.join("corpus.jsonl.part");
-    fs::write(&aside, lines.join("\n")).with_context(|| format!("writing {}", aside.display()))?;
-    fs::rename(&aside, &path).with_context(|| format!("renaming to {}", path.display()))
+}
+
+/// Brings a finished file to the disk, then to its name.
+fn put_in_place(aside: &Path, path: &Path) -> Result<()> {
+    fs::OpenOptions::new()
+        .append(true)
+        .open(aside)
+        .and_then(|file| file.sync_all())
+        .with_context(|| format!("syncing {}", aside.display()))?;
+    fs::rename(aside, path).with_context(|| format!("renaming to {}", path.display()))
 }
 
 /// Interleaved stereo, written aside and renamed.
@@ -186,7 +263,7 @@ fn write_wav(path: &Path, samples: &[i16]) -> Result<()> {
     writer
         .finalize()
         .with_context(|| format!("finishing {}", aside.display()))?;
-    fs::rename(&aside, path).with_context(|| format!("renaming to {}", path.display()))
+    put_in_place(&aside, path)
 }
 
 /// Interleaved samples; with a seed, triangular dither that spans two steps.
@@ -243,6 +320,53 @@ mod tests {
         let (short, long) = (names(0.05), names(0.1));
         assert!(short.len() >= 15 && long.len() > short.len());
         assert_eq!(short, long[..short.len()]);
+    }
+
+    /// Renders two short pieces; gives the index, and for each piece its bytes and when they were written.
+    fn rendered(folder: &Path, seed: u64) -> (String, Vec<(Vec<u8>, std::time::SystemTime)>) {
+        let mut args = args(1.0);
+        args.out_dir = folder.to_owned();
+        (args.seed, args.first, args.duration_secs) = (seed, Some(2), 1.0);
+        args.styles = Style::base()[..1].to_vec();
+        run(&args).unwrap();
+        let index = fs::read_to_string(folder.join("corpus.jsonl")).unwrap();
+        let pieces = index.lines().map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let path = folder.join(line["path"].as_str().unwrap());
+            let modified = path.metadata().unwrap().modified().unwrap();
+            (fs::read(path).unwrap(), modified)
+        });
+        let pieces = pieces.collect();
+        (index, pieces)
+    }
+
+    #[test]
+    fn pieces_are_kept_only_when_they_are_what_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = rendered(folder.path(), 3);
+        assert_eq!(rendered(folder.path(), 3), first, "nothing is done twice");
+        let other = rendered(folder.path(), 4);
+        assert_ne!(other.0, first.0);
+        let fresh = tempfile::tempdir().unwrap();
+        let expected = rendered(fresh.path(), 4);
+        let bytes = |pieces: &[(Vec<u8>, std::time::SystemTime)]| -> Vec<Vec<u8>> {
+            pieces.iter().map(|(bytes, _)| bytes.clone()).collect()
+        };
+        assert_eq!(other.0, expected.0);
+        assert_eq!(bytes(&other.1), bytes(&expected.1));
+        // Pieces that no line describes may be anything.
+        fs::remove_file(folder.path().join("corpus.jsonl")).unwrap();
+        let again = rendered(folder.path(), 3);
+        assert_eq!((&again.0, bytes(&again.1)), (&first.0, bytes(&first.1)));
+    }
+
+    #[test]
+    fn an_index_that_cannot_be_read_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("corpus.jsonl"), "no JSON").unwrap();
+        assert!(Index::read(folder.path(), &[]).is_err());
+        fs::write(folder.path().join("corpus.jsonl"), b"\xff").unwrap();
+        assert!(Index::read(folder.path(), &[]).is_err());
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! `cargo demo`: the main job on the example recordings, with the same commands a user types.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+
+use crate::workspace::Workspace;
 
 const RECORDINGS: &str = "examples/village";
 const HELD_OUT: &str = "examples/village-held-out";
@@ -13,8 +15,10 @@ const HELD_OUT: &str = "examples/village-held-out";
 const CLIPS: &str = "16";
 const CLIP_SECS: &str = "6";
 
-/// Builds the programs, then cuts, trains, generates and measures.
+/// Builds the programs, then cuts, trains, generates and measures. All paths are relative to the project's root, where
+/// the commands run.
 pub(crate) fn run() -> Result<()> {
+    let workspace = Workspace::enter()?;
     build()?;
     let started = Instant::now();
     let folder = free_folder(Path::new("demo"))?;
@@ -25,8 +29,12 @@ pub(crate) fn run() -> Result<()> {
         inside("clips"),
     );
 
+    let program = |name: &str, arguments: Vec<OsString>| program(&workspace, name, arguments);
     headline("1 of 4: cut the recordings");
-    program("cut-music", [OsStr::new(RECORDINGS), segments.as_os_str()])?;
+    program(
+        "cut-music",
+        vec![RECORDINGS.into(), segments.clone().into_os_string()],
+    )?;
     headline("2 of 4: train a style adapter");
     let run_dir = inside("run");
     program(
@@ -53,7 +61,7 @@ pub(crate) fn run() -> Result<()> {
     ]);
     program("lora-eval", measured)?;
 
-    eprintln!();
+    eprintln!("\nin {}:", workspace.root.display());
     eprintln!("with the adapter:    {}", adapted.display());
     eprintln!("without, same seeds: {}", base.display());
     eprintln!(
@@ -89,16 +97,17 @@ fn headline(text: &str) {
     eprintln!("\n== {text}");
 }
 
-fn flags<P: AsRef<Path>>(pairs: &[(&str, P)]) -> Vec<std::ffi::OsString> {
+fn flags<P: AsRef<Path>>(pairs: &[(&str, P)]) -> Vec<OsString> {
     pairs
         .iter()
         .flat_map(|(flag, path)| [(*flag).into(), path.as_ref().into()])
         .collect()
 }
 
-/// Shows the command as it would be typed, runs it, and fails with it.
-fn program<S: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>) -> Result<()> {
-    let path = Path::new("target/release").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+/// Shows the command as it would be typed in the project's root, runs it there, and fails with it.
+fn program(workspace: &Workspace, name: &str, arguments: Vec<OsString>) -> Result<()> {
+    let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    let path = workspace.target.join("release").join(file);
     let mut command = Command::new(&path);
     command.args(arguments);
     let shown: Vec<String> = command

@@ -7,6 +7,7 @@ mod corpus;
 mod demo;
 mod examples;
 mod tags;
+mod workspace;
 
 use clap::{Parser, Subcommand};
 

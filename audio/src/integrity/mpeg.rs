@@ -4,7 +4,7 @@
 //! Sources: ISO/IEC 11172-3 section 2.4.1.3 (header), ISO/IEC 13818-3 (low rates), the Xing and
 //! Fraunhofer VBRI tags by common usage, id3.org for tags.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
 use super::Fault;
 
@@ -45,6 +45,11 @@ const BITRATES: [[u64; 15]; 5] = [
     ],
     [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
 ];
+/// Zeros after the last frame are padding up to here. More of them are the space that a download
+/// reserved and did not fill.
+const MAX_ZERO_PADDING: u64 = 64 << 10;
+/// More interruptions than a stream has that was merely joined or tagged.
+const MAX_INTERRUPTIONS: usize = 1000;
 const SAMPLE_RATES_MPEG1: [u64; 3] = [44_100, 48_000, 32_000];
 
 fn parse_header(bytes: &[u8]) -> Option<Header> {
@@ -148,38 +153,120 @@ pub(crate) fn walk<R: Read + Seek>(
         layer: header.layer,
     };
     let mut frames: u64 = 0;
-    let mut has_junk = false;
+    let mut position = start;
+    let mut interruptions = 0;
     reader.seek(SeekFrom::Start(start))?;
     loop {
         let mut bytes = [0; 4];
         let got = read_up_to(&mut reader, &mut bytes)?;
         let Some(frame) = parse_header(&bytes[..got]).filter(|h| h.signature == header.signature)
         else {
-            if !ends_here(&bytes[..got]) {
-                // Junk inside the stream: the decoder finds its way, or says why not.
-                extent.end = len;
-                has_junk = true;
+            if bytes[..got] == [0; 4] {
+                if let Some(fault) = zero_fault(&mut reader, position, len)? {
+                    return Ok(Err(fault));
+                }
+                break;
             }
-            break;
+            if ends_here(&bytes[..got]) {
+                break;
+            }
+            // Junk inside the stream or behind it: the decoder finds its way, or says why not.
+            extent.end = len;
+            interruptions += 1;
+            if interruptions > MAX_INTERRUPTIONS {
+                return Ok(Err(Fault::Damaged(format!(
+                    "its frames are interrupted in more than {MAX_INTERRUPTIONS} places"
+                ))));
+            }
+            let Some(next) = find_next_frame(&mut reader, position, header.signature)? else {
+                break;
+            };
+            position = next;
+            reader.seek(SeekFrom::Start(position))?;
+            continue;
         };
-        if extent.end + frame.frame_bytes > len {
+        if position + frame.frame_bytes > len {
             return Ok(Err(Fault::Truncated {
                 promised: format!("its last frame has {} bytes", frame.frame_bytes),
-                found: format!("only {} of them are there", len - extent.end),
+                found: format!("only {} of them are there", len - position),
             }));
         }
         frames += 1;
-        extent.end += frame.frame_bytes;
+        position += frame.frame_bytes;
+        if interruptions == 0 {
+            extent.end = position;
+        }
         reader.seek_relative(i64::try_from(frame.frame_bytes).unwrap_or(4) - 4)?;
     }
     // The tag's own frame is not counted by most encoders, and counted by some.
     let sound_frames = frames - u64::from(extent.has_count).min(frames);
     match counted {
-        Some(counted) if !has_junk && sound_frames + 1 < counted => Ok(Err(Fault::Truncated {
+        Some(counted) if sound_frames + 1 < counted => Ok(Err(Fault::Truncated {
             promised: format!("its header promises {counted} frames"),
             found: format!("only {sound_frames} are there"),
         })),
         _ => Ok(Ok(extent)),
+    }
+}
+
+/// What is wrong with zeros at `position`, where a frame should be: nothing when they are a
+/// little padding before the end or a tag.
+fn zero_fault<R: Read + Seek>(
+    reader: &mut io::BufReader<R>,
+    position: u64,
+    len: u64,
+) -> io::Result<Option<Fault>> {
+    reader.seek(SeekFrom::Start(position))?;
+    let mut zeros = 0;
+    let mut after = [0; 4];
+    loop {
+        let buffer = reader.fill_buf()?;
+        let run = buffer.iter().take_while(|byte| **byte == 0).count();
+        let is_through = run < buffer.len() || buffer.is_empty();
+        zeros += run as u64;
+        reader.consume(run);
+        if is_through || zeros > MAX_ZERO_PADDING {
+            break;
+        }
+    }
+    let got = read_up_to(reader, &mut after)?;
+    let is_padding = zeros <= MAX_ZERO_PADDING && (got == 0 || ends_here(&after[..got]));
+    Ok((!is_padding).then(|| Fault::Truncated {
+        promised: format!("{} more bytes were to come", len - position),
+        found: "there are zeros in their place".to_owned(),
+    }))
+}
+
+/// The next place after `from` where two frames of this kind follow one another.
+fn find_next_frame<R: Read + Seek>(
+    reader: &mut R,
+    from: u64,
+    signature: [u8; 2],
+) -> io::Result<Option<u64>> {
+    // Longer than any frame, so that its follower is in one of two windows that overlap.
+    const OVERLAP: usize = 8 << 10;
+    let mut window = vec![0; 8 * OVERLAP];
+    let mut start = from + 1;
+    loop {
+        reader.seek(SeekFrom::Start(start))?;
+        let got = read_up_to(reader, &mut window)?;
+        let is_kind = |at: usize| {
+            let header = parse_header(window[..got].get(at..)?)?;
+            (header.signature == signature).then_some(header)
+        };
+        let found = (0..got.saturating_sub(3)).find(|&at| {
+            is_kind(at).is_some_and(|header| {
+                let next = usize::try_from(header.frame_bytes).map(|bytes| at + bytes);
+                next.is_ok_and(|next| is_kind(next).is_some())
+            })
+        });
+        if let Some(at) = found {
+            return Ok(Some(start + at as u64));
+        }
+        if got < window.len() {
+            return Ok(None);
+        }
+        start += (window.len() - OVERLAP) as u64;
     }
 }
 
@@ -200,7 +287,7 @@ fn counted_frames(first: &[u8], header: &Header) -> Option<u64> {
     None
 }
 
-/// Whether the bytes after the last frame are the end, a tag or padding.
+/// Whether the bytes after the last frame are the end or a tag.
 fn ends_here(bytes: &[u8]) -> bool {
     bytes.len() < 4
         || bytes.starts_with(b"TAG")
@@ -208,7 +295,6 @@ fn ends_here(bytes: &[u8]) -> bool {
         || bytes.starts_with(b"LYRI")
         || bytes.starts_with(b"ID3")
         || bytes.starts_with(b"3DI")
-        || bytes == [0; 4]
 }
 
 fn read_up_to<R: Read>(source: &mut R, buffer: &mut [u8]) -> io::Result<usize> {
@@ -278,6 +364,48 @@ mod tests {
             extent(&whole[..417 * 3]),
             Err(Fault::Truncated { .. })
         ));
+    }
+
+    #[test]
+    fn a_little_zero_padding_is_harmless_and_a_hole_is_not() {
+        let sound = [frame(), frame(), frame()].concat();
+        let zeros = |count: usize| vec![0; count];
+        let tag = [b"TAG".to_vec(), zeros(125)].concat();
+        for tail in [zeros(5), zeros(4096), [zeros(2000), tag.clone()].concat()] {
+            let found = extent(&[sound.clone(), tail].concat()).unwrap();
+            assert_eq!(found.end, sound.len() as u64);
+        }
+        let reserved = zeros(MAX_ZERO_PADDING as usize + 1);
+        for hole in [
+            reserved.clone(),
+            [reserved, tag].concat(),
+            [zeros(834), sound.clone()].concat(),
+        ] {
+            assert!(matches!(
+                extent(&[sound.clone(), hole].concat()),
+                Err(Fault::Truncated { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn frames_are_counted_past_junk() {
+        let junk = b"neither a tag nor a frame".to_vec();
+        let parts = [
+            counted_frame(4),
+            frame(),
+            junk.clone(),
+            frame(),
+            frame(),
+            frame(),
+        ];
+        let whole = parts.concat();
+        let found = extent(&whole).unwrap();
+        assert_eq!(found.end, whole.len() as u64, "the decoder sees all of it");
+        let behind = [counted_frame(2), frame(), frame(), junk.clone()].concat();
+        assert!(extent(&behind).is_ok());
+        let short = [counted_frame(9), frame(), junk, frame(), frame()].concat();
+        assert!(matches!(extent(&short), Err(Fault::Truncated { .. })));
     }
 
     #[test]

@@ -12,18 +12,27 @@ const UNKNOWN_SIZE: u32 = u32::MAX;
 /// append a 128-byte ID3v1 tag or padding).
 const MAX_TRAILING_JUNK: u64 = 4096;
 
-/// Walks the chunks of a file of `len` bytes. `Ok(None)`: nothing wrong.
-pub(crate) fn check<R: Read + Seek>(source: &mut R, len: u64) -> io::Result<Option<Fault>> {
+/// What a faultless header says of the samples' length.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// The size of the data chunk.
+    Known,
+    /// Nothing, as where the file was streamed: they go on to its end.
+    Open,
+}
+
+/// Walks the chunks of a file of `len` bytes.
+pub(crate) fn check<R: Read + Seek>(source: &mut R, len: u64) -> io::Result<Result<Length, Fault>> {
     source.seek(SeekFrom::Start(4))?;
     let Some(riff_size) = read_u32(source)? else {
-        return Ok(Some(damaged("the file ends inside its header")));
+        return Ok(Err(damaged("the file ends inside its header")));
     };
     let mut position = 12;
     let mut block_align = None;
     loop {
         source.seek(SeekFrom::Start(position))?;
         let Some((tag, size)) = read_chunk_header(source)? else {
-            return Ok(Some(damaged("there is no data chunk")));
+            return Ok(Err(damaged("there is no data chunk")));
         };
         let body = position + 8;
         match &tag {
@@ -36,9 +45,9 @@ pub(crate) fn check<R: Read + Seek>(source: &mut R, len: u64) -> io::Result<Opti
         }
         if u64::from(size) > len.saturating_sub(body) {
             if tag == *b"fmt " {
-                return Ok(Some(damaged("the file ends inside its header")));
+                return Ok(Err(damaged("the file ends inside its header")));
             }
-            return Ok(Some(Fault::Lie {
+            return Ok(Err(Fault::Lie {
                 promised: format!("chunk '{}' claims {size} bytes", tag.escape_ascii()),
                 found: format!("only {} follow", len.saturating_sub(body)),
             }));
@@ -54,10 +63,10 @@ fn check_data<R: Read + Seek>(
     body: u64,
     size: u32,
     block_align: Option<u16>,
-) -> io::Result<Option<Fault>> {
+) -> io::Result<Result<Length, Fault>> {
     let present = len.saturating_sub(body);
     if size == UNKNOWN_SIZE && riff_size == UNKNOWN_SIZE {
-        return Ok(None);
+        return Ok(check_streamed(present, block_align));
     }
     let size = u64::from(size);
     let promised = format!("it promises {size} bytes of samples");
@@ -69,11 +78,11 @@ fn check_data<R: Read + Seek>(
         } else {
             Fault::Truncated { promised, found }
         };
-        return Ok(Some(fault));
+        return Ok(Err(fault));
     }
     let end = body + size;
     if u64::from(riff_size) + 8 < end {
-        return Ok(Some(Fault::Lie {
+        return Ok(Err(Fault::Lie {
             promised: format!("the RIFF header claims {riff_size} bytes in all"),
             found: format!("the samples alone end at byte {end}"),
         }));
@@ -81,19 +90,34 @@ fn check_data<R: Read + Seek>(
     if let Some(align) =
         block_align.filter(|&align| align > 0 && !size.is_multiple_of(u64::from(align)))
     {
-        return Ok(Some(Fault::Lie {
+        return Ok(Err(Fault::Lie {
             promised,
             found: format!("that is no whole number of {align}-byte frames"),
         }));
     }
     let junk = trailing_junk(source, end + (size & 1), len)?;
     if junk > MAX_TRAILING_JUNK {
-        return Ok(Some(Fault::Lie {
+        return Ok(Err(Fault::Lie {
             promised,
             found: format!("{junk} more bytes follow that belong to no chunk"),
         }));
     }
-    Ok(None)
+    Ok(Ok(Length::Known))
+}
+
+/// Samples of unknown length have to end with a whole frame.
+fn check_streamed(present: u64, block_align: Option<u16>) -> Result<Length, Fault> {
+    let align = u64::from(block_align.unwrap_or(0).max(1));
+    let rest = present % align;
+    // Chunks of odd size are followed by a byte of padding.
+    let is_padding = rest == 1 && present.is_multiple_of(2);
+    if rest == 0 || is_padding {
+        return Ok(Length::Open);
+    }
+    Err(Fault::Truncated {
+        promised: format!("its frames have {align} bytes each"),
+        found: format!("only {rest} of the last one's are there"),
+    })
 }
 
 /// Bytes after the last thing that parses as a chunk.
@@ -160,54 +184,64 @@ mod tests {
         bytes
     }
 
-    fn verdict(bytes: &[u8]) -> Option<Fault> {
+    fn verdict(bytes: &[u8]) -> Result<Length, Fault> {
         check(&mut io::Cursor::new(bytes), bytes.len() as u64).unwrap()
     }
 
     #[test]
     fn honest_headers_pass() {
-        assert_eq!(verdict(&wav(436, 400, 400, b"")), None);
+        assert_eq!(verdict(&wav(436, 400, 400, b"")), Ok(Length::Known));
         assert_eq!(
             verdict(&wav(454, 400, 400, b"LIST\x0a\0\0\0INFOabcdef")),
-            None
+            Ok(Length::Known)
         );
         assert_eq!(
             verdict(&wav(436, 400, 400, &[0; 128])),
-            None,
+            Ok(Length::Known),
             "a small tail is harmless"
         );
         assert_eq!(
             verdict(&wav(u32::MAX, u32::MAX, 400, b"")),
-            None,
+            Ok(Length::Open),
             "streamed"
         );
+    }
+
+    #[test]
+    fn streamed_samples_end_with_a_whole_frame() {
+        assert!(matches!(
+            verdict(&wav(u32::MAX, u32::MAX, 402, b"")),
+            Err(Fault::Truncated { .. })
+        ));
+        assert_eq!(check_streamed(3 * 7 + 1, Some(3)), Ok(Length::Open));
+        assert!(check_streamed(3 * 8 + 1, Some(3)).is_err());
     }
 
     #[test]
     fn lies_are_told_apart_from_short_copies() {
         assert!(matches!(
             verdict(&wav(436, 400, 300, b"")),
-            Some(Fault::Truncated { .. })
+            Err(Fault::Truncated { .. })
         ));
         assert!(matches!(
             verdict(&wav(436, u32::MAX, 400, b"")),
-            Some(Fault::Lie { .. })
+            Err(Fault::Lie { .. })
         ));
         assert!(matches!(
             verdict(&wav(0, 400, 400, b"")),
-            Some(Fault::Lie { .. })
+            Err(Fault::Lie { .. })
         ));
         assert!(matches!(
             verdict(&wav(436, 399, 400, b"")),
-            Some(Fault::Lie { .. })
+            Err(Fault::Lie { .. })
         ));
         assert!(matches!(
             verdict(&wav(436, 0, 40_000, b"")),
-            Some(Fault::Lie { .. })
+            Err(Fault::Lie { .. })
         ));
         assert!(matches!(
             verdict(&wav(436, 400, 400, b"")[..30]),
-            Some(Fault::Damaged(_))
+            Err(Fault::Damaged(_))
         ));
     }
 }

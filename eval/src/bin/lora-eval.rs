@@ -44,7 +44,8 @@ struct Evaluation {
     /// Folder of clips generated without the adapter; files of the same name are paired
     #[arg(long, value_name = "DIR")]
     baseline: Option<PathBuf>,
-    /// Folder of the pieces the adapter was trained on, to look for copies
+    /// Folder of the pieces the adapter was trained on, to look for copies; if it has a manifest, only pieces that
+    /// this gives to the training
     #[arg(long, value_name = "DIR")]
     training: Option<PathBuf>,
     /// Write the result as JSON to FILE, or to standard output if FILE is "-"
@@ -59,6 +60,9 @@ struct Evaluation {
     /// Number of bootstrap draws for each interval
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     bootstrap: u32,
+    /// Replace files of earlier results
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,6 +90,9 @@ struct Statistics {
     /// What the corpus is; kept in the file
     #[arg(long, value_name = "TEXT", default_value = "base corpus")]
     description: String,
+    /// Replace a file that is there already
+    #[arg(long)]
+    force: bool,
 }
 
 fn main() -> ExitCode {
@@ -128,7 +135,26 @@ fn unreachable_by_clap() -> Result<Vec<Skipped>> {
     anyhow::bail!("--reference and --candidate are needed")
 }
 
+/// Refuses to replace a file unasked; told before the work, not after it.
+fn check_absent(path: &Path, force: bool) -> Result<()> {
+    let is_there = !force && path.symlink_metadata().is_ok();
+    ensure!(
+        !is_there,
+        EvalError::Exists {
+            path: path.to_owned()
+        }
+    );
+    Ok(())
+}
+
 fn evaluate(arguments: &Evaluation) -> Result<Vec<Skipped>> {
+    let json_file = arguments
+        .json
+        .as_deref()
+        .filter(|path| *path != Path::new("-"));
+    for path in json_file.into_iter().chain(arguments.picture.as_deref()) {
+        check_absent(path, arguments.force)?;
+    }
     let folders = Folders {
         reference: arguments.reference.clone(),
         candidate: arguments.candidate.clone(),
@@ -175,10 +201,10 @@ fn tell(report: &Report, folders: &Folders, json: Option<&Path>) -> Result<()> {
         Some(path) if path == Path::new("-") => {
             std::io::stderr().write_all(table.as_bytes())?;
             return std::io::stdout()
-                .write_all(report.to_json().as_bytes())
+                .write_all(report.to_json()?.as_bytes())
                 .context("standard output");
         }
-        Some(path) => write_file(path, &report.to_json())?,
+        Some(path) => write_file(path, &report.to_json()?)?,
         None => {}
     }
     std::io::stdout()
@@ -192,6 +218,7 @@ fn compute_statistics(arguments: &Statistics) -> Result<Vec<Skipped>> {
         (1.0..=600.0).contains(&secs),
         "--crop-secs is {secs}, expected 1 to 600"
     );
+    check_absent(&arguments.out, arguments.force)?;
     let crops = Crops {
         pieces: arguments.pieces,
         secs,

@@ -202,24 +202,31 @@ impl Autoencoder for SpectralAutoencoder {
     }
 
     fn encode_tiled(&self, audio: &Tensor, tiling: Tiling) -> Result<Posterior, VaeError> {
-        let (core, context) = frames_of(tiling, self.hop(), self.encoder.context_frames())?;
+        let samples = audio.dim(D::Minus1)?;
+        let (core, context) =
+            frames_of(tiling, samples, self.hop(), self.encoder.context_frames())?;
         self.encode_tiles(audio, core, context)
     }
 
     fn decode_tiled(&self, latents: &Tensor, tiling: Tiling) -> Result<Tensor, VaeError> {
-        let (core, context) = frames_of(tiling, 1, self.decoder.context_frames())?;
+        let frames = latents.dim(D::Minus1)?;
+        let (core, context) = frames_of(tiling, frames, 1, self.decoder.context_frames())?;
         self.decode_tiles(latents, core, context)
     }
 }
 
-/// Core and context of a tiling in latent frames, `unit` of its own units to a frame.
+/// Core and context in latent frames of the tiling of an input of length `total`, `unit` of its own units to a
+/// frame.
 fn frames_of(
     tiling: Tiling,
+    total: usize,
     unit: usize,
     exact_context: usize,
 ) -> Result<(usize, usize), VaeError> {
     match tiling {
         Tiling::Exact { chunk_frames } => Ok((chunk_frames, exact_context)),
+        // One tile is the whole, whatever its overlap would be.
+        Tiling::Reference { chunk, .. } if total <= chunk => Ok((usize::MAX, 0)),
         Tiling::Reference { chunk, overlap } => {
             let core = (chunk / unit)
                 .checked_sub(2 * (overlap / unit))
