@@ -52,7 +52,7 @@ mod storage;
 pub mod weights;
 
 pub use checkpoint::{Checkpoints, checkpointed};
-pub use linear::{Linear, LoraWeights, VisitLinears};
+pub use linear::{Linear, LoraWeights, VisitLinears, WeightPrecision};
 pub use mode::Mode;
 pub use optimizer::{AdamW, AdamWOptions, clip_factor};
 pub use random::Stream;

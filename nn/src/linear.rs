@@ -7,10 +7,14 @@
 //! | variable | any | x, weight, bias, and A, B of the adapters |
 
 mod op;
+mod stored;
+
+pub use stored::WeightPrecision;
 
 use crate::mode::Mode;
 use crate::weights::{Scope, WeightsError};
 use candle_core::{D, Result, Tensor, bail};
+use stored::Stored;
 
 /// One adapter of a linear layer.
 #[derive(Clone, Debug)]
@@ -26,16 +30,17 @@ pub struct LoraWeights {
 }
 
 /// `y = x W^T + b`, with any number of adapters.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Linear {
     name: String,
-    weight: Tensor,
+    weight: Stored,
     bias: Option<Tensor>,
     adapters: Vec<LoraWeights>,
 }
 
 impl Linear {
-    /// Loads `weight` `[out_features, in_features]`, and `bias` `[out_features]` if there is to be one.
+    /// Loads `weight` `[out_features, in_features]`, and `bias` `[out_features]` if there is to be one. The weight is kept
+    /// in the precision that the weights ask for.
     ///
     /// # Errors
     /// When a tensor is missing or does not fit.
@@ -47,7 +52,11 @@ impl Linear {
     ) -> std::result::Result<Self, WeightsError> {
         Ok(Self {
             name: scope.path().to_string(),
-            weight: scope.get("weight", &[out_features, in_features])?,
+            weight: Stored::new(
+                scope.get("weight", &[out_features, in_features])?,
+                scope.weights().precision(),
+            )
+            .map_err(|error| scope.failed("weight", error))?,
             bias: match bias {
                 true => Some(scope.get("bias", &[out_features])?),
                 false => None,
@@ -73,7 +82,7 @@ impl Linear {
         }
         Ok(Self {
             name: name.to_string(),
-            weight,
+            weight: Stored::F32(weight),
             bias,
             adapters: Vec::new(),
         })
@@ -113,7 +122,7 @@ impl Linear {
         let trained = self.weight.track_op() || self.bias.as_ref().is_some_and(Tensor::track_op);
         let (mut y, remaining) = match self.adapters.split_first() {
             _ if trained => (
-                op::trainable(&x, &self.weight, self.bias.as_ref())?,
+                op::trainable(&x, &self.weight.widened()?, self.bias.as_ref())?,
                 self.adapters.as_slice(),
             ),
             None => return op::frozen(&x, &self.weight, self.bias.as_ref(), needed),
@@ -138,17 +147,32 @@ impl Linear {
 
     /// Size of the input's last dimension.
     pub fn in_features(&self) -> usize {
-        self.weight.dims()[1]
+        self.weight.in_features()
     }
 
     /// Size of the output's last dimension.
     pub fn out_features(&self) -> usize {
-        self.weight.dims()[0]
+        self.weight.out_features()
     }
 
-    /// The base weight, `[out_features, in_features]`.
-    pub fn weight(&self) -> &Tensor {
-        &self.weight
+    /// The base weight in f32, `[out_features, in_features]`; a copy if it is kept in another precision.
+    ///
+    /// # Errors
+    /// When candle fails.
+    pub fn weight(&self) -> Result<Tensor> {
+        self.weight.widened()
+    }
+
+    /// Keeps the base weight in another precision from now on. Rounding it is not undone by going back.
+    ///
+    /// # Errors
+    /// When the weight is a variable, or a value does not fit the precision.
+    pub fn store(&mut self, precision: WeightPrecision) -> Result<()> {
+        if self.weight.track_op() {
+            bail!("{}: a weight that is trained stays in f32", self.name);
+        }
+        self.weight = Stored::new(self.weight.widened()?, precision)?;
+        Ok(())
     }
 
     /// The base bias, `[out_features]`.
@@ -195,15 +219,16 @@ impl Linear {
         self.adapters.clear();
     }
 
-    /// Folds every adapter into the weight, which is then `W + sum of scale B A`. A new tensor: copies of this layer
-    /// keep theirs.
+    /// Folds every adapter into the weight, which is then `W + sum of scale B A`, in f32. A new tensor: copies of this
+    /// layer keep theirs.
     ///
     /// # Errors
     /// When candle fails.
     pub fn merge(&mut self) -> Result<()> {
         for adapter in self.adapters.drain(..) {
             let product = adapter.b.detach().matmul(&adapter.a.detach())?;
-            self.weight = (self.weight.detach() + (product * adapter.scale)?)?;
+            let sum = (self.weight.widened()?.detach() + (product * adapter.scale)?)?;
+            self.weight = Stored::F32(sum);
         }
         Ok(())
     }
@@ -221,6 +246,18 @@ impl Linear {
                 .at(number as u64)
                 .keep_mask(x.elem_count(), adapter.dropout)
         })
+    }
+}
+
+impl std::fmt::Debug for Linear {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Linear")
+            .field("name", &self.name)
+            .field("in_features", &self.in_features())
+            .field("out_features", &self.out_features())
+            .field("adapters", &self.adapters.len())
+            .finish_non_exhaustive()
     }
 }
 

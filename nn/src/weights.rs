@@ -16,6 +16,7 @@ mod error;
 
 pub use error::WeightsError;
 
+use crate::linear::WeightPrecision;
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use std::collections::{HashMap, HashSet};
@@ -33,7 +34,10 @@ const NAMES_SHOWN: usize = 8;
 
 /// A file (or map) of tensors, with a record of which were asked for.
 #[derive(Clone)]
-pub struct Weights(Arc<Inner>);
+pub struct Weights {
+    inner: Arc<Inner>,
+    precision: WeightPrecision,
+}
 
 struct Inner {
     origin: String,
@@ -124,12 +128,26 @@ impl Weights {
     }
 
     fn new(origin: String, device: &Device, source: Source) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             origin,
             device: device.clone(),
             source,
             used: Mutex::default(),
-        }))
+        });
+        Self {
+            inner,
+            precision: WeightPrecision::default(),
+        }
+    }
+
+    /// Linear layers that load from these weights will keep them in this precision.
+    pub fn in_precision(self, precision: WeightPrecision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// See [`in_precision`](Self::in_precision).
+    pub fn precision(&self) -> WeightPrecision {
+        self.precision
     }
 
     /// The scope of all names.
@@ -142,7 +160,7 @@ impl Weights {
 
     /// The file's own key-value metadata.
     pub fn metadata(&self) -> HashMap<String, String> {
-        match &self.0.source {
+        match &self.inner.source {
             Source::File { header, .. } | Source::Bytes { header, .. } => {
                 header.metadata.metadata().clone().unwrap_or_default()
             }
@@ -152,7 +170,7 @@ impl Weights {
 
     /// Every name, sorted.
     pub fn names(&self) -> Vec<String> {
-        let mut names = match &self.0.source {
+        let mut names = match &self.inner.source {
             Source::File { header, .. } | Source::Bytes { header, .. } => {
                 header.metadata.offset_keys()
             }
@@ -165,7 +183,7 @@ impl Weights {
 
     /// The shape of a tensor, without loading it or counting it as used.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        match &self.0.source {
+        match &self.inner.source {
             Source::File { header, .. } | Source::Bytes { header, .. } => {
                 header.metadata.info(name).map(|info| info.shape.clone())
             }
@@ -185,7 +203,7 @@ impl Weights {
 
     /// Path or description given when it was opened.
     pub fn origin(&self) -> &str {
-        &self.0.origin
+        &self.inner.origin
     }
 
     /// Ends loading.
@@ -193,7 +211,11 @@ impl Weights {
     /// # Errors
     /// [`WeightsError::Unused`] when a tensor was never asked for.
     pub fn finish(&self) -> Result<(), WeightsError> {
-        let used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = self
+            .inner
+            .used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let unused: Vec<String> = self
             .names()
             .into_iter()
@@ -203,33 +225,33 @@ impl Weights {
             return Ok(());
         }
         Err(WeightsError::Unused {
-            origin: self.0.origin.clone(),
+            origin: self.inner.origin.clone(),
             count: unused.len(),
             names: shorten(&unused),
         })
     }
 
     fn load(&self, name: &str, expected: &[usize]) -> Result<Tensor, WeightsError> {
-        if let Source::MadeUp(make) = &self.0.source {
+        if let Source::MadeUp(make) = &self.inner.source {
             return make(name, expected)
                 .and_then(|tensor| tensor.reshape(expected))
                 .map_err(|source| self.candle(name, source));
         }
         let Some(actual) = self.shape(name) else {
             return Err(WeightsError::Missing {
-                origin: self.0.origin.clone(),
+                origin: self.inner.origin.clone(),
                 name: name.to_string(),
                 hint: self.hint(name),
             });
         };
-        self.0
+        self.inner
             .used
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name.to_string());
         if actual != expected {
             return Err(WeightsError::Shape {
-                origin: self.0.origin.clone(),
+                origin: self.inner.origin.clone(),
                 name: name.to_string(),
                 expected: expected.to_vec(),
                 actual,
@@ -241,7 +263,7 @@ impl Weights {
     }
 
     fn read(&self, name: &str) -> Result<Tensor, WeightsError> {
-        match &self.0.source {
+        match &self.inner.source {
             Source::MadeUp(_) => Err(self.broken("made up weights are not read")),
             Source::Tensors(tensors) => match tensors.get(name) {
                 Some(tensor) => self.convert(name, tensor),
@@ -261,7 +283,7 @@ impl Weights {
                 file.seek(SeekFrom::Start(start))
                     .and_then(|_| file.read_exact(&mut data))
                     .map_err(|source| WeightsError::Read {
-                        origin: self.0.origin.clone(),
+                        origin: self.inner.origin.clone(),
                         source,
                     })?;
                 self.decode(name, info, &data)
@@ -308,7 +330,7 @@ impl Weights {
                 .collect(),
             other => return Err(self.wrong_type(name, format!("{other:?}"))),
         };
-        Tensor::from_vec(values, info.shape.as_slice(), &self.0.device)
+        Tensor::from_vec(values, info.shape.as_slice(), &self.inner.device)
             .map_err(|source| self.candle(name, source))
     }
 
@@ -331,7 +353,7 @@ impl Weights {
         match found {
             None => Ok(()),
             Some((element, value)) => Err(WeightsError::NotFinite {
-                origin: self.0.origin.clone(),
+                origin: self.inner.origin.clone(),
                 name: name.to_string(),
                 value,
                 element,
@@ -357,12 +379,12 @@ impl Weights {
     }
 
     fn broken(&self, reason: &str) -> WeightsError {
-        broken(&self.0.origin, reason)
+        broken(&self.inner.origin, reason)
     }
 
     fn wrong_type(&self, name: &str, actual: String) -> WeightsError {
         WeightsError::Type {
-            origin: self.0.origin.clone(),
+            origin: self.inner.origin.clone(),
             name: name.to_string(),
             actual,
         }
@@ -370,7 +392,7 @@ impl Weights {
 
     fn candle(&self, name: &str, source: candle_core::Error) -> WeightsError {
         WeightsError::Tensor {
-            origin: self.0.origin.clone(),
+            origin: self.inner.origin.clone(),
             name: name.to_string(),
             source: Box::new(source),
         }
@@ -399,6 +421,11 @@ impl Scope {
     /// [`WeightsError`], naming the tensor, when it is missing, of another shape or type, or not finite.
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor, WeightsError> {
         self.weights.load(&self.full(name), shape)
+    }
+
+    /// What went wrong with a tensor after it was read.
+    pub(crate) fn failed(&self, name: &str, source: candle_core::Error) -> WeightsError {
+        self.weights.candle(&self.full(name), source)
     }
 
     /// Whether there is such a tensor, or a scope of that name with tensors in it.

@@ -5,8 +5,10 @@
     reason = "a failed expectation is a failed test"
 )]
 
-use candle_core::{Tensor, Var};
-use nn::{Linear, LoraWeights, Mode, Stream};
+use std::collections::HashMap;
+
+use candle_core::{Device, Tensor, Var};
+use nn::{Linear, LoraWeights, Mode, Stream, WeightPrecision, Weights};
 use testing::{assert_close, assert_equal, assert_gradients, pseudo_random};
 
 fn adapter(a: Tensor, b: Tensor, dropout: f64) -> LoraWeights {
@@ -40,7 +42,7 @@ fn forward_matches_stock_products() {
     for (batch, frames, bias) in [(1, 1, false), (2, 5, true), (1, 70, true)] {
         let (layer, x) = (layer(7, 3, bias), pseudo_random((batch, frames, 7), 1));
         let flat = x.reshape((batch * frames, 7)).unwrap();
-        let mut expected = flat.matmul(&layer.weight().t().unwrap()).unwrap();
+        let mut expected = flat.matmul(&layer.weight().unwrap().t().unwrap()).unwrap();
         if let Some(bias) = layer.bias() {
             expected = expected.broadcast_add(bias).unwrap();
         }
@@ -135,7 +137,8 @@ fn a_frozen_weight_gets_no_gradient() {
     let gradients = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
     assert!(gradients.get(&a).is_some() && gradients.get(&b).is_some());
     assert!(
-        gradients.get(layer.weight()).is_none() && gradients.get(layer.bias().unwrap()).is_none()
+        gradients.get(&layer.weight().unwrap()).is_none()
+            && gradients.get(layer.bias().unwrap()).is_none()
     );
 }
 
@@ -254,4 +257,126 @@ fn adapters_that_do_not_fit_are_refused() {
             .forward(&pseudo_random((2, 3, 4), 1), &Mode::Inference)
             .is_err()
     );
+}
+
+const PRECISIONS: [WeightPrecision; 4] = [
+    WeightPrecision::F32,
+    WeightPrecision::F16,
+    WeightPrecision::Bf16,
+    WeightPrecision::Int8,
+];
+
+/// Sizes with whole and broken tiles and blocks.
+const SIZES: [(usize, usize); 4] = [(5, 3), (64, 16), (130, 33), (700, 530)];
+
+#[test]
+fn stored_weights_multiply_as_they_are_when_widened() {
+    for precision in PRECISIONS {
+        for (in_features, out_features) in SIZES {
+            for batch in [1, 2] {
+                let mut layer = layer(in_features, out_features, true);
+                layer.store(precision).unwrap();
+                let x = pseudo_random((batch, 7, in_features), 3);
+                let found = layer.forward(&x, &Mode::Inference).unwrap();
+                let plain = Linear::new("x", layer.weight().unwrap(), layer.bias().cloned());
+                let expected = plain.unwrap().forward(&x, &Mode::Inference).unwrap();
+                let name = format!("{precision:?} {in_features} {out_features} {batch}");
+                assert_close(&name, &found, &expected, 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_through_stored_weights() {
+    for precision in PRECISIONS {
+        for batch in [1, 2] {
+            let (in_features, out_features) = (67, 5);
+            let tensors = [
+                pseudo_random((batch, 3, in_features), 3),
+                pseudo_random((2, in_features), 4),
+                pseudo_random((out_features, 2), 5),
+            ];
+            assert_gradients(&format!("{precision:?} {batch}"), &tensors, |t| {
+                let mut layer = layer(in_features, out_features, true);
+                layer.store(precision)?;
+                layer.attach(adapter(t[1].clone(), t[2].clone(), 0.0))?;
+                layer.forward(&t[0], &Mode::Inference)
+            });
+        }
+    }
+}
+
+#[test]
+fn large_gradients_through_stored_weights_equal_those_through_the_widened_weight() {
+    for precision in PRECISIONS {
+        let mut stored = layer(700, 530, false);
+        stored.store(precision).unwrap();
+        let plain = Linear::new("x", stored.weight().unwrap(), None).unwrap();
+        let x = Var::from_tensor(&pseudo_random((2, 9, 700), 3)).unwrap();
+        let gradient = |layer: &Linear| {
+            let y = layer.forward(&x, &Mode::Inference).unwrap();
+            let gradients = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+            gradients.get(&x).unwrap().clone()
+        };
+        let name = format!("{precision:?}");
+        assert_close(&name, &gradient(&stored), &gradient(&plain), 1e-5);
+    }
+}
+
+#[test]
+fn storing_rounds_as_much_as_the_precision_says() {
+    let relative = [0.0, 5e-4, 4e-3, 4e-3];
+    for (precision, relative) in PRECISIONS.into_iter().zip(relative) {
+        let mut layer = layer(130, 33, false);
+        let before = layer.weight().unwrap();
+        layer.store(precision).unwrap();
+        let difference = (layer.weight().unwrap() - &before).unwrap().abs().unwrap();
+        let largest = |t: &Tensor| t.flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>();
+        let (worst, peak) = (
+            largest(&difference).unwrap(),
+            largest(&before.abs().unwrap()).unwrap(),
+        );
+        assert!(worst <= relative * peak, "{precision:?}: {worst} of {peak}");
+        assert_eq!(worst == 0.0, precision == WeightPrecision::F32);
+    }
+}
+
+#[test]
+fn weights_are_kept_as_the_file_is_opened() {
+    let tensors = HashMap::from([("layer.weight".to_string(), pseudo_random((4, 70), 1))]);
+    for precision in PRECISIONS {
+        let weights = Weights::from_tensors(tensors.clone(), "test").in_precision(precision);
+        let loaded = Linear::load(&weights.root().pp("layer"), 70, 4, false).unwrap();
+        let mut stored = Linear::new("x", tensors["layer.weight"].clone(), None).unwrap();
+        stored.store(precision).unwrap();
+        assert_equal(
+            "weight",
+            &loaded.weight().unwrap(),
+            &stored.weight().unwrap(),
+        );
+    }
+}
+
+#[test]
+fn what_does_not_fit_f16_is_named() {
+    let tensors = HashMap::from([(
+        "layer.weight".to_string(),
+        Tensor::new(&[[1f32, 1e5]], &Device::Cpu).unwrap(),
+    )]);
+    let weights = Weights::from_tensors(tensors, "big.safetensors");
+    let weights = weights.in_precision(WeightPrecision::F16);
+    let error = Linear::load(&weights.root().pp("layer"), 2, 1, false).unwrap_err();
+    let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+    assert!(
+        text.contains("layer.weight") && text.contains("bf16"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_trained_weight_is_not_stored_in_fewer_bits() {
+    let weight = Var::from_tensor(&pseudo_random((2, 3), 1)).unwrap();
+    let mut layer = Linear::new("x", weight.as_tensor().clone(), None).unwrap();
+    assert!(layer.store(WeightPrecision::Int8).is_err());
 }

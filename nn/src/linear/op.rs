@@ -1,6 +1,7 @@
 //! The three custom ops of a linear layer.
 
 use super::LoraWeights;
+use super::stored::Stored;
 use crate::matrix::{MatrixMut, MatrixRef, Threads};
 use crate::simd::{PARALLEL_MIN, vectorized};
 use crate::storage::{gradient_for, incoming, slice, with_values};
@@ -10,7 +11,7 @@ use rayon::prelude::*;
 /// `x W^T + b` with a gradient for x alone; zeros with that gradient if the values are not needed.
 pub(super) fn frozen(
     x: &Tensor,
-    weight: &Tensor,
+    weight: &Stored,
     bias: Option<&Tensor>,
     needed: bool,
 ) -> Result<Tensor> {
@@ -31,7 +32,7 @@ pub(super) fn trainable(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> R
 /// those gradients if the values are not needed.
 pub(super) fn adapted(
     x: &Tensor,
-    base: Option<(&Tensor, Option<&Tensor>)>,
+    base: Option<(&Stored, Option<&Tensor>)>,
     adapter: &LoraWeights,
     keep: Option<Vec<u8>>,
     needed: bool,
@@ -52,33 +53,35 @@ pub(super) fn adapted(
 
 /// A frozen weight, captured by the op that uses it.
 struct Base {
-    weight: Tensor,
+    weight: Stored,
     bias: Option<Tensor>,
 }
 
 impl Base {
-    fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+    fn new(weight: &Stored, bias: Option<&Tensor>) -> Result<Self> {
         Ok(Self {
-            weight: weight.contiguous()?,
+            weight: weight.clone(),
             bias: bias.map(Tensor::contiguous).transpose()?,
         })
     }
 
     fn forward(&self, x: &[f32]) -> Result<Vec<f32>> {
-        let in_features = self.in_features();
-        match &self.bias {
-            None => with_values("linear", [&self.weight], |[weight]| {
-                Ok(affine(x, weight, None, in_features))
-            }),
-            Some(bias) => with_values("linear", [&self.weight, bias], |[weight, bias]| {
-                Ok(affine(x, weight, Some(bias), in_features))
-            }),
+        let rows = x.len() / self.weight.in_features().max(1);
+        let mut y = vec![0f32; rows * self.weight.out_features()];
+        if let Some(bias) = &self.bias {
+            with_values("linear", [bias], |[bias]| {
+                fill_rows(&mut y, bias);
+                Ok(())
+            })?;
         }
+        self.weight.forward(&mut y, x, self.bias.is_some())?;
+        Ok(y)
     }
+}
 
-    fn in_features(&self) -> usize {
-        self.weight.dims()[1]
-    }
+fn fill_rows(rows: &mut [f32], row: &[f32]) {
+    rows.chunks_mut(row.len().max(1))
+        .for_each(|target| target.copy_from_slice(row));
 }
 
 /// Rows of `x W^T + b`.
@@ -86,8 +89,7 @@ fn affine(x: &[f32], weight: &[f32], bias: Option<&[f32]>, in_features: usize) -
     let (rows, out_features) = (x.len() / in_features, weight.len() / in_features);
     let mut y = vec![0f32; rows * out_features];
     if let Some(bias) = bias {
-        y.chunks_mut(out_features)
-            .for_each(|row| row.copy_from_slice(bias));
+        fill_rows(&mut y, bias);
     }
     MatrixMut::new(&mut y, rows, out_features).product(
         MatrixRef::new(x, rows, in_features),
@@ -133,7 +135,7 @@ impl CustomOp1 for Frozen {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let shape = with_last(layout.shape(), self.base.weight.dims()[0]);
+        let shape = with_last(layout.shape(), self.base.weight.out_features());
         let y = match self.needed {
             true => self.base.forward(slice("linear", storage, layout)?)?,
             false => vec![0f32; shape.elem_count()],
@@ -143,11 +145,10 @@ impl CustomOp1 for Frozen {
 
     fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let gradient = incoming(gradient)?;
-        let for_x = with_values(
-            "linear",
-            [&gradient, &self.base.weight],
-            |[gradient, weight]| Ok(affine_backward(gradient, weight, self.base.in_features())),
-        )?;
+        let mut for_x = vec![0f32; x.elem_count()];
+        with_values("linear", [&gradient], |[gradient]| {
+            self.base.weight.backward(&mut for_x, gradient, false)
+        })?;
         gradient_for(x, for_x)
     }
 }
@@ -307,7 +308,7 @@ impl Adapted {
         x: &[f32],
         a: &[f32],
         b: &[f32],
-        gradient: &[f32],
+        upstream: &[f32],
     ) -> Result<Gradients> {
         let Sizes {
             rows,
@@ -318,7 +319,7 @@ impl Adapted {
         let dropped = self.dropped(x);
         let (dropped, gradient) = (
             MatrixRef::new(&dropped, rows, in_features),
-            MatrixRef::new(gradient, rows, out_features),
+            MatrixRef::new(upstream, rows, out_features),
         );
         let (a, b) = (
             MatrixRef::new(a, rank, in_features),
@@ -356,12 +357,7 @@ impl Adapted {
             dropout.apply(&mut for_x);
         }
         if let Some(base) = &self.base {
-            with_values("linear", [&base.weight], |[weight]| {
-                let weight = MatrixRef::new(weight, out_features, in_features);
-                MatrixMut::new(&mut for_x, rows, in_features)
-                    .product(gradient, weight, 1.0, true, all);
-                Ok(())
-            })?;
+            base.weight.backward(&mut for_x, upstream, true)?;
         }
         Ok(Gradients {
             x: for_x,
