@@ -56,6 +56,33 @@ pub(crate) struct WindowFeatures {
     pub(crate) levels: LogMelSpectrogram,
 }
 
+/// The spectra of a window, from which everything else follows.
+#[derive(Debug)]
+pub(crate) struct Analysis {
+    /// Power of the middle, and of the sides, `[frames, bins]`.
+    mid_power: Vec<f32>,
+    side_power: Vec<f32>,
+    /// Power of each channel, by frame.
+    left_power: Vec<f32>,
+    right_power: Vec<f32>,
+    /// Zero crossings of the middle, by frame.
+    crossings: Vec<f32>,
+}
+
+impl Analysis {
+    fn amplify(&mut self, gain: f32) {
+        let factor = gain * gain;
+        for powers in [
+            &mut self.mid_power,
+            &mut self.side_power,
+            &mut self.left_power,
+            &mut self.right_power,
+        ] {
+            powers.iter_mut().for_each(|power| *power *= factor);
+        }
+    }
+}
+
 /// Names of a clip vector's values, in order.
 pub fn clip_vector_names() -> Vec<String> {
     let frame = frame_names();
@@ -114,12 +141,8 @@ impl Extractor {
         &self.mel
     }
 
-    /// Describes a window of two channels of equal length, already at the loudness at which things are compared.
-    pub(crate) fn describe(
-        &self,
-        left: &[f32],
-        right: &[f32],
-    ) -> Result<WindowFeatures, SpectrumError> {
+    /// The spectra of a window of two channels of equal length.
+    pub(crate) fn analyse(&self, left: &[f32], right: &[f32]) -> Result<Analysis, SpectrumError> {
         let half = |combine: fn(f32, f32) -> f32| -> Vec<f32> {
             left.iter()
                 .zip(right)
@@ -127,16 +150,35 @@ impl Extractor {
                 .collect()
         };
         let (mid, side) = (half(|l, r| l + r), half(|l, r| l - r));
-        let mid_power = self.mel.power(&mid)?;
-        let side_power = self.mel.power(&side)?;
+        Ok(Analysis {
+            mid_power: self.mel.power(&mid)?,
+            side_power: self.mel.power(&side)?,
+            left_power: frame_powers(left, FFT_SIZE, HOP),
+            right_power: frame_powers(right, FFT_SIZE, HOP),
+            crossings: zero_crossing_rates(&mid, FFT_SIZE, HOP),
+        })
+    }
+
+    /// Describes a window; `gain` brings its clip to the loudness at which things are compared.
+    pub(crate) fn describe(
+        &self,
+        mut analysis: Analysis,
+        gain: f32,
+    ) -> Result<WindowFeatures, SpectrumError> {
+        analysis.amplify(gain);
+        let Analysis {
+            mid_power,
+            side_power,
+            left_power,
+            right_power,
+            crossings,
+        } = analysis;
         let levels = self.mel.of_power(&mid_power)?;
-        let [left_power, right_power] =
-            [left, right].map(|channel| frame_powers(channel, FFT_SIZE, HOP));
         let loud = |(l, r): (&f32, &f32)| decibels((l + r) / 2.0) > GATE_DB;
         let active: Vec<bool> = left_power.iter().zip(&right_power).map(loud).collect();
         let columns = [
             self.timbre(&levels),
-            self.shape(&mid_power, &zero_crossing_rates(&mid, FFT_SIZE, HOP)),
+            self.shape(&mid_power, &crossings),
             self.onsets(&levels),
             level(&left_power, &right_power),
             self.harmony(&mid_power, &active),
@@ -190,22 +232,22 @@ impl Extractor {
         let mut columns = Columns::new(5 + contrast::BANDS);
         let (mut magnitudes, mut scratch) = (vec![0.0; bins], Vec::with_capacity(bins));
         for (frame, &crossings) in power.chunks_exact(bins).zip(crossings) {
+            magnitudes
+                .iter_mut()
+                .zip(frame)
+                .for_each(|(magnitude, power)| *magnitude = power.sqrt());
             let Shape {
                 centroid_hz,
                 bandwidth_hz,
                 rolloff_hz,
                 flatness,
-            } = shape(frame, bin_hz);
+            } = shape(&magnitudes, frame, bin_hz);
             columns
                 .values
                 .extend([centroid_hz, bandwidth_hz, rolloff_hz].map(octaves));
             columns
                 .values
                 .extend([decibels(flatness.max(SMALLEST_POWER)), crossings]);
-            magnitudes
-                .iter_mut()
-                .zip(frame)
-                .for_each(|(magnitude, power)| *magnitude = power.sqrt());
             columns.values.extend(
                 self.contrast
                     .of_frame(&magnitudes, &mut scratch)
@@ -343,6 +385,11 @@ mod tests {
             .collect()
     }
 
+    fn described(extractor: &Extractor, left: &[f32], right: &[f32]) -> WindowFeatures {
+        let analysis = extractor.analyse(left, right).unwrap();
+        extractor.describe(analysis, 1.0).unwrap()
+    }
+
     fn value(vector: &[f64], name: &str) -> f64 {
         vector[clip_vector_names()
             .iter()
@@ -353,10 +400,8 @@ mod tests {
     #[test]
     fn names_are_unique_and_cover_the_vector() {
         let names = clip_vector_names();
-        let vector = Extractor::new()
-            .unwrap()
-            .describe(&tone(440.0), &tone(440.0))
-            .unwrap()
+        let extractor = Extractor::new().unwrap();
+        let vector = described(&extractor, &tone(440.0), &tone(440.0))
             .vector
             .unwrap();
         assert_eq!(vector.len(), names.len());
@@ -370,13 +415,8 @@ mod tests {
     #[test]
     fn transposition_moves_the_centroid_but_not_the_chroma() {
         let extractor = Extractor::new().unwrap();
-        let [low, high] = [440.0, 440.0 * 2f64.powf(5.0 / 12.0)].map(|hz| {
-            extractor
-                .describe(&tone(hz), &tone(hz))
-                .unwrap()
-                .vector
-                .unwrap()
-        });
+        let [low, high] = [440.0, 440.0 * 2f64.powf(5.0 / 12.0)]
+            .map(|hz| described(&extractor, &tone(hz), &tone(hz)).vector.unwrap());
         assert!((value(&low, "chroma-00 mean") - value(&high, "chroma-00 mean")).abs() < 0.05);
         assert!(value(&high, "centroid mean") > value(&low, "centroid mean") + 0.2);
     }
@@ -387,7 +427,7 @@ mod tests {
         let (one, other) = (tone(440.0), tone(550.0));
         let quiet: Vec<f32> = one.iter().map(|sample| sample * 0.25).collect();
         let describe =
-            |left: &[f32], right: &[f32]| extractor.describe(left, right).unwrap().vector.unwrap();
+            |left: &[f32], right: &[f32]| described(&extractor, left, right).vector.unwrap();
         assert_eq!(
             value(&describe(&one, &one), "width-middle mean"),
             f64::from(WIDTH_LIMITS_DB.0)
@@ -400,10 +440,8 @@ mod tests {
 
     #[test]
     fn silence_has_no_vector() {
-        let features = Extractor::new()
-            .unwrap()
-            .describe(&[0.0; 44_100], &[0.0; 44_100])
-            .unwrap();
+        let extractor = Extractor::new().unwrap();
+        let features = described(&extractor, &[0.0; 44_100], &[0.0; 44_100]);
         assert!(features.vector.is_none());
         assert_eq!(features.levels.frames(), 0);
     }

@@ -65,17 +65,24 @@ pub fn read(path: &Path) -> Result<AudioBuffer, ClipError> {
 /// # Errors
 /// When the clip is silent, shorter than [`SHORTEST_SECS`], not finite, or has another rate or number of channels.
 pub fn measure(clip: &AudioBuffer) -> Result<ClipMeasurement, FeatureError> {
-    let (loudness_lufs, [left, right]) = prepared(clip)?;
+    let [left, right] = checked(clip)?;
     let extractor = Extractor::new()?;
     let window = (WINDOW_SECS * f64::from(SAMPLE_RATE_HZ)) as usize;
-    let describe = |start: usize| {
+    let analyse = |start: usize| {
         let range = start..(start + window).min(left.len());
-        extractor.describe(&left[range.clone()], &right[range])
+        extractor.analyse(&left[range.clone()], &right[range])
     };
     let starts = window_starts(left.len(), window);
-    let windows: Vec<WindowFeatures> = starts
+    // The meter works on one core, the spectra wait for no loudness.
+    let (loudness, analyses) = rayon::join(
+        || loudness(clip),
+        || starts.into_par_iter().map(analyse).collect::<Vec<_>>(),
+    );
+    let loudness_lufs = loudness?;
+    let gain = gain(loudness_lufs);
+    let windows: Vec<WindowFeatures> = analyses
         .into_par_iter()
-        .map(describe)
+        .map(|analysis| extractor.describe(analysis?, gain))
         .collect::<Result<_, _>>()?;
     let vectors: Vec<&Vec<f64>> = windows
         .iter()
@@ -111,6 +118,20 @@ pub fn spectrogram(clip: &AudioBuffer) -> Result<LogMelSpectrogram, FeatureError
 
 /// Checks a clip; its loudness, and left and right at [`LOUDNESS_LUFS`].
 pub(crate) fn prepared(clip: &AudioBuffer) -> Result<(f64, [Vec<f32>; 2]), FeatureError> {
+    let channels = checked(clip)?;
+    let loudness_lufs = loudness(clip)?;
+    let gain = gain(loudness_lufs);
+    let scaled = |samples: &[f32]| samples.iter().map(|sample| sample * gain).collect();
+    Ok((loudness_lufs, channels.map(scaled)))
+}
+
+/// The factor that brings a clip to [`LOUDNESS_LUFS`].
+fn gain(loudness_lufs: f64) -> f32 {
+    10f64.powf((LOUDNESS_LUFS - loudness_lufs) / 20.0) as f32
+}
+
+/// Left and right of a clip that can be measured.
+fn checked(clip: &AudioBuffer) -> Result<[&[f32]; 2], FeatureError> {
     if clip.sample_rate_hz != SAMPLE_RATE_HZ {
         return Err(FeatureError::SampleRate {
             actual_hz: clip.sample_rate_hz,
@@ -142,10 +163,7 @@ pub(crate) fn prepared(clip: &AudioBuffer) -> Result<(f64, [Vec<f32>; 2]), Featu
             expected_secs: SHORTEST_SECS,
         });
     }
-    let loudness_lufs = loudness(clip)?;
-    let gain = 10f64.powf((LOUDNESS_LUFS - loudness_lufs) / 20.0) as f32;
-    let scaled = |samples: &[f32]| samples.iter().map(|sample| sample * gain).collect();
-    Ok((loudness_lufs, [scaled(left), scaled(right)]))
+    Ok([left, right])
 }
 
 fn loudness(clip: &AudioBuffer) -> Result<f64, FeatureError> {

@@ -169,7 +169,10 @@ fn spectral_shape() {
         let case = Case::new(name);
         let shapes: Vec<_> = case
             .frames()
-            .map(|frame| shape(frame, case.bin_hz()))
+            .map(|frame| {
+                let magnitudes: Vec<f32> = frame.iter().map(|power| power.sqrt()).collect();
+                shape(&magnitudes, frame, case.bin_hz())
+            })
             .collect();
         let column = |of: fn(&features::descriptors::shape::Shape) -> f32| {
             shapes.iter().map(of).collect::<Vec<_>>()

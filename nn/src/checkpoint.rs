@@ -2,6 +2,7 @@
 //! only its inputs in the forward pass and runs again in the backward pass. Memory grows with one part instead of all,
 //! time by one more forward pass; gradients are the same to the last bit.
 
+use crate::known::Known;
 use crate::mode::Mode;
 use candle_core::backend::BackendStorage;
 use candle_core::backprop::GradStore;
@@ -97,12 +98,12 @@ pub fn checkpointed(
         checkpoints: checkpoints.clone(),
         mode: plain,
         work: Box::new(work),
-        result: Mutex::new(Some(result.detach())),
+        result: Known::new(&result),
     };
     drop(result);
     let tracked = inputs.iter().any(|input| input.track_op());
     if !tracked && !inside {
-        return part.take();
+        return part.result.take();
     }
     // Candle goes backward only through what depends on a variable; the part's own variables are out of its sight.
     let first = match tracked {
@@ -121,34 +122,10 @@ struct Part {
     checkpoints: Checkpoints,
     mode: Mode,
     work: Box<Work>,
-    /// Computed before the op is applied, because an op is given no tensors.
-    result: Mutex<Option<Tensor>>,
+    result: Known,
 }
 
 impl Part {
-    fn take(&self) -> Result<Tensor> {
-        let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
-        match result.take() {
-            Some(result) => result.contiguous(),
-            None => bail!("checkpoint: its result was taken already"),
-        }
-    }
-
-    fn cpu_result(&self) -> Result<(CpuStorage, Shape)> {
-        let result = self.take()?;
-        let values = result.flatten_all()?.to_vec1::<f32>()?;
-        Ok((CpuStorage::F32(values), result.shape().clone()))
-    }
-
-    fn cuda_result(&self) -> Result<(CudaStorage, Shape)> {
-        let result = self.take()?;
-        let (storage, layout) = result.storage_and_layout();
-        match storage.try_clone(layout)? {
-            Storage::Cuda(storage) => Ok((storage, result.shape().clone())),
-            _ => bail!("checkpoint: its result is not on the inputs' device"),
-        }
-    }
-
     /// Runs the part again, goes backward through it, and returns the gradients for its inputs.
     fn backward<const N: usize>(
         &self,
@@ -208,11 +185,11 @@ impl CustomOp1 for Part {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.cpu_result()
+        self.result.on_cpu()
     }
 
     fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
-        self.cuda_result()
+        self.result.on_cuda()
     }
 
     fn bwd(&self, input: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
@@ -233,7 +210,7 @@ impl CustomOp2 for Part {
         _: &CpuStorage,
         _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        self.cpu_result()
+        self.result.on_cpu()
     }
 
     fn cuda_fwd(
@@ -243,7 +220,7 @@ impl CustomOp2 for Part {
         _: &CudaStorage,
         _: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        self.cuda_result()
+        self.result.on_cuda()
     }
 
     fn bwd(

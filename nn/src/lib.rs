@@ -11,7 +11,7 @@
 //! | [`random`] | numbers that depend on seed, name and counter alone, not on the order of calls |
 //! | [`mode`] | inference or training (dropout, checkpoints) |
 //! | [`checkpoint`] | parts that run again in the backward pass instead of keeping their intermediates |
-//! | [`shares`] | a batch in parts, side by side |
+//! | [`gradients_in_shares`] | a batch in parts, side by side |
 //! | [`optimizer`], [`schedule`] | AdamW, clipping, learning rate |
 //! | [`process`] | settings that a binary makes first |
 //!
@@ -38,6 +38,7 @@
 //! ```
 
 pub mod checkpoint;
+mod known;
 pub mod linear;
 mod matrix;
 pub mod mode;
@@ -46,7 +47,7 @@ pub mod optimizer;
 pub mod process;
 pub mod random;
 pub mod schedule;
-pub mod shares;
+mod shares;
 mod simd;
 mod storage;
 pub mod weights;
@@ -57,5 +58,5 @@ pub use mode::Mode;
 pub use optimizer::{AdamW, AdamWOptions, clip_factor};
 pub use random::Stream;
 pub use schedule::WarmupCosine;
-pub use shares::{gradients_in_shares, shares};
+pub use shares::gradients_in_shares;
 pub use weights::{Scope, Weights, WeightsError};

@@ -6,6 +6,7 @@
 //! | frozen | some | x, A, B (the weight is captured by the op, so none is ever computed for it) |
 //! | variable | any | x, weight, bias, and A, B of the adapters |
 
+mod composed;
 mod op;
 mod stored;
 
@@ -82,7 +83,7 @@ impl Linear {
         }
         Ok(Self {
             name: name.to_string(),
-            weight: Stored::F32(weight),
+            weight: Stored::Whole(weight),
             bias,
             adapters: Vec::new(),
         })
@@ -117,6 +118,9 @@ impl Linear {
                 x.shape(),
                 self.in_features()
             );
+        }
+        if !x.device().is_cpu() {
+            return composed::forward(self, x, mode);
         }
         let x = x.contiguous()?;
         let trained = self.weight.track_op() || self.bias.as_ref().is_some_and(Tensor::track_op);
@@ -228,7 +232,7 @@ impl Linear {
         for adapter in self.adapters.drain(..) {
             let product = adapter.b.detach().matmul(&adapter.a.detach())?;
             let sum = (self.weight.widened()?.detach() + (product * adapter.scale)?)?;
-            self.weight = Stored::F32(sum);
+            self.weight = Stored::Whole(sum);
         }
         Ok(())
     }

@@ -84,12 +84,12 @@ impl AdamW {
     /// L2 norm over the gradients of all parameters.
     ///
     /// # Errors
-    /// When a gradient is not f32 on the CPU.
+    /// When a gradient is not f32.
     pub fn gradient_norm(&self, gradients: &GradStore) -> Result<f64> {
         let mut total = 0.0;
         for parameter in &self.parameters {
             if let Some(gradient) = gradients.get(parameter.var.as_tensor()) {
-                total += with_values("norm", [&gradient.contiguous()?], |[values]| {
+                total += with_values("norm", [&on_cpu(gradient)?], |[values]| {
                     Ok(values
                         .iter()
                         .map(|&value| f64::from(value) * f64::from(value))
@@ -104,12 +104,12 @@ impl AdamW {
     /// without a gradient stay as they are.
     ///
     /// # Errors
-    /// When a gradient is not f32 on the CPU.
+    /// When a gradient is not f32.
     pub fn step(&mut self, gradients: &GradStore, learning_rate: f64, factor: f64) -> Result<()> {
         for parameter in &mut self.parameters {
             if let Some(gradient) = gradients.get(parameter.var.as_tensor()) {
                 parameter.update(
-                    &gradient.contiguous()?,
+                    &on_cpu(gradient)?,
                     &self.options,
                     learning_rate,
                     factor as f32,
@@ -192,6 +192,11 @@ impl AdamW {
         }
         Ok(())
     }
+}
+
+/// Adapters are small: their update is computed on the CPU wherever the model runs.
+fn on_cpu(gradient: &Tensor) -> Result<Tensor> {
+    gradient.to_device(&Device::Cpu)?.contiguous()
 }
 
 impl Parameter {

@@ -10,7 +10,7 @@ use std::ops::Range;
 const ITEMS_MAX: usize = 4;
 
 /// Cuts a batch into shares of nearly equal size, none above four items.
-pub fn shares(items: usize) -> Vec<Range<usize>> {
+fn shares(items: usize) -> Vec<Range<usize>> {
     let count = items.div_ceil(ITEMS_MAX);
     (0..count)
         .map(|share| share * items / count..(share + 1) * items / count)

@@ -259,7 +259,9 @@ impl Weights {
         }
         let tensor = self.read(name)?;
         self.check_finite(name, &tensor)?;
-        Ok(tensor)
+        tensor
+            .to_device(&self.inner.device)
+            .map_err(|source| self.candle(name, source))
     }
 
     fn read(&self, name: &str) -> Result<Tensor, WeightsError> {
@@ -330,7 +332,7 @@ impl Weights {
                 .collect(),
             other => return Err(self.wrong_type(name, format!("{other:?}"))),
         };
-        Tensor::from_vec(values, info.shape.as_slice(), &self.inner.device)
+        Tensor::from_vec(values, info.shape.as_slice(), &Device::Cpu)
             .map_err(|source| self.candle(name, source))
     }
 

@@ -3,7 +3,7 @@
 use crate::matrix::{MatrixMut, MatrixRef, Threads};
 use crate::simd::vectorized;
 use crate::storage::with_values;
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -46,7 +46,8 @@ const TILE_MULTIPLE: usize = 16;
 /// A weight `[out_features, in_features]`.
 #[derive(Clone)]
 pub(super) enum Stored {
-    F32(Tensor),
+    /// In f32; on other devices than the CPU also in 16 bits.
+    Whole(Tensor),
     Narrow(Arc<Narrow>),
 }
 
@@ -66,8 +67,16 @@ enum Values {
 
 impl Stored {
     pub(super) fn new(weight: Tensor, precision: WeightPrecision) -> Result<Self> {
-        if precision == WeightPrecision::F32 || !weight.device().is_cpu() {
-            return Ok(Self::F32(weight));
+        if precision == WeightPrecision::F32 {
+            return Ok(Self::Whole(weight));
+        }
+        if !weight.device().is_cpu() {
+            return match precision {
+                WeightPrecision::F32 => Ok(Self::Whole(weight)),
+                WeightPrecision::F16 => weight.to_dtype(DType::F16).map(Self::Whole),
+                WeightPrecision::Bf16 => weight.to_dtype(DType::BF16).map(Self::Whole),
+                WeightPrecision::Int8 => bail!("8-bit weights are for the CPU; choose bf16"),
+            };
         }
         let (out_features, in_features) = weight.dims2()?;
         let weight = weight.contiguous()?;
@@ -92,26 +101,26 @@ impl Stored {
 
     pub(super) fn out_features(&self) -> usize {
         match self {
-            Self::F32(weight) => weight.dims()[0],
+            Self::Whole(weight) => weight.dims()[0],
             Self::Narrow(narrow) => narrow.out_features,
         }
     }
 
     pub(super) fn in_features(&self) -> usize {
         match self {
-            Self::F32(weight) => weight.dims()[1],
+            Self::Whole(weight) => weight.dims()[1],
             Self::Narrow(narrow) => narrow.in_features,
         }
     }
 
     pub(super) fn track_op(&self) -> bool {
-        matches!(self, Self::F32(weight) if weight.track_op())
+        matches!(self, Self::Whole(weight) if weight.track_op())
     }
 
     /// The weight in f32; a copy if it is kept in fewer bits.
     pub(super) fn widened(&self) -> Result<Tensor> {
         let narrow = match self {
-            Self::F32(weight) => return Ok(weight.clone()),
+            Self::Whole(weight) => return weight.to_dtype(DType::F32),
             Self::Narrow(narrow) => narrow,
         };
         let mut values = vec![0f32; narrow.out_features * narrow.in_features];
@@ -123,6 +132,14 @@ impl Stored {
         Tensor::from_vec(values, shape, &candle_core::Device::Cpu)
     }
 
+    /// The weight as it is kept; only on the CPU it may be in a form that is no tensor.
+    pub(super) fn in_memory(&self) -> Result<Tensor> {
+        match self {
+            Self::Whole(weight) => Ok(weight.clone()),
+            Self::Narrow(_) => self.widened(),
+        }
+    }
+
     /// `y = x W^T`, plus `y` when `accumulate`; `x`: `[rows, in_features]`, `y`: `[rows, out_features]`.
     pub(super) fn forward(&self, y: &mut [f32], x: &[f32], accumulate: bool) -> Result<()> {
         let (outputs, inputs) = (self.out_features(), self.in_features());
@@ -132,7 +149,7 @@ impl Stored {
             MatrixRef::new(x, rows, inputs),
         );
         match self {
-            Self::F32(weight) => in_memory(weight, |weight| {
+            Self::Whole(weight) => in_memory(weight, |weight| {
                 y.product(x, weight.t(), 1.0, accumulate, Threads::All);
             }),
             Self::Narrow(narrow) => {
@@ -160,7 +177,7 @@ impl Stored {
         let rows = gradient.len() / outputs.max(1);
         let mut for_x = MatrixMut::new(for_x, rows, inputs);
         match self {
-            Self::F32(weight) => in_memory(weight, |weight| {
+            Self::Whole(weight) => in_memory(weight, |weight| {
                 let gradient = MatrixRef::new(gradient, rows, outputs);
                 for_x.product(gradient, weight, 1.0, accumulate, Threads::All);
             }),

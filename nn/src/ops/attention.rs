@@ -3,6 +3,7 @@
 //!
 //! Heads lie one after another in the last dimension, as projections produce and consume them: no transposed copies.
 
+use super::composed;
 use super::softmax::softmax_row;
 use crate::matrix::{MatrixMut, MatrixRef, Threads};
 use crate::simd::{dot, maximum, vectorized};
@@ -64,6 +65,9 @@ impl AttentionOptions {
 /// When the shapes do not fit, or a causal call has `frames != key_frames`.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions) -> Result<Tensor> {
     let op = Attention::new(q, k, v, options)?;
+    if !q.device().is_cpu() {
+        return composed::attention(q, k, v, options);
+    }
     q.contiguous()?
         .apply_op3(&k.contiguous()?, &v.contiguous()?, op)
 }
@@ -431,45 +435,8 @@ impl CustomOp3 for Attention {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::softmax;
     use candle_core::{Device, Var};
     use testing::{assert_close, assert_gradients, pseudo_random};
-
-    /// Composed of stock products, which are correct, and an added mask.
-    fn reference(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions) -> Result<Tensor> {
-        let (batch, frames, features) = q.dims3()?;
-        let (key_frames, head_dim) = (k.dim(1)?, features / options.heads);
-        let split = |x: &Tensor, frames, heads: usize| {
-            x.reshape((batch, frames, heads, 1, head_dim))?
-                .broadcast_as((batch, frames, heads, options.heads / heads, head_dim))?
-                .reshape((batch, frames, options.heads, head_dim))?
-                .transpose(1, 2)?
-                .contiguous()
-        };
-        let q = split(q, frames, options.heads)?;
-        let k = split(k, key_frames, options.key_heads)?;
-        let v = split(v, key_frames, options.key_heads)?;
-        let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (head_dim as f64).sqrt())?;
-        let hidden = |item: usize, frame: usize, key: usize| match &options.mask {
-            Mask::None => false,
-            Mask::Causal => key > frame,
-            Mask::Keys(seen) => seen.to_vec2::<u8>().unwrap()[item][key] == 0,
-        };
-        let mut mask = Vec::new();
-        for item in 0..batch {
-            for frame in 0..frames {
-                mask.extend((0..key_frames).map(|key| match hidden(item, frame, key) {
-                    true => -1e9f32,
-                    false => 0.0,
-                }));
-            }
-        }
-        let mask = Tensor::from_vec(mask, (batch, 1, frames, key_frames), q.device())?;
-        softmax(&scores.broadcast_add(&mask)?)?
-            .matmul(&v)?
-            .transpose(1, 2)?
-            .reshape((batch, frames, features))
-    }
 
     /// `[batch, frames, key_frames, heads, key_heads, head_dim]`
     type Sizes = [usize; 6];
@@ -516,7 +483,7 @@ mod tests {
             let [q, k, v] = arguments(sizes);
             for options in options(sizes) {
                 let found = attention(&q, &k, &v, &options).unwrap();
-                let expected = reference(&q, &k, &v, &options).unwrap();
+                let expected = composed::attention(&q, &k, &v, &options).unwrap();
                 assert_close(&format!("{sizes:?} {options:?}"), &found, &expected, 2e-6);
             }
         }
@@ -551,7 +518,7 @@ mod tests {
                     sum.backward().unwrap()
                 };
                 let found = gradients(attention(q, k, v, &options).unwrap());
-                let expected = gradients(reference(q, k, v, &options).unwrap());
+                let expected = gradients(composed::attention(q, k, v, &options).unwrap());
                 for (name, var) in ["q", "k", "v"].iter().zip(&arguments) {
                     let (found, expected) = (found.get(var).unwrap(), expected.get(var).unwrap());
                     assert_close(name, found, expected, 1e-5);

@@ -9,6 +9,7 @@ mod minimal_filter;
 
 pub(crate) use filter::Filter;
 
+use super::composed;
 use crate::storage::{gradient_for, incoming, slice, with_values};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use geometry::Geometry;
@@ -102,6 +103,9 @@ pub fn conv1d(
             "conv1d: {frames} frames with padding {padding} are shorter than the kernel's reach of {reach}"
         );
     }
+    if !x.device().is_cpu() {
+        return composed::conv1d(x, weight, bias, options);
+    }
     let geometry = Geometry {
         batch,
         groups,
@@ -160,6 +164,9 @@ pub fn conv_transpose1d(
     let whole = (frames - 1) * stride + dilation * (taps - 1) + output_padding + 1;
     if whole <= 2 * padding {
         bail!("conv_transpose1d: {whole} frames with {padding} cut off at both ends leave none");
+    }
+    if !x.device().is_cpu() {
+        return composed::conv_transpose1d(x, weight, bias, options);
     }
     let geometry = Geometry {
         batch,

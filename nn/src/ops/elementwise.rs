@@ -1,5 +1,6 @@
 //! Activations: one value in, one value out.
 
+use super::composed;
 use crate::simd::{PARALLEL_MIN, erf, exp, sigmoid, vectorized};
 use crate::storage::{gradient_for, incoming, slice, with_values};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
@@ -9,8 +10,11 @@ use std::marker::PhantomData;
 /// `x sigmoid(x)` (also called swish), any shape.
 ///
 /// # Errors
-/// When `x` is not f32 on the CPU; so for every function here.
+/// When `x` is not f32; so for every function here.
 pub fn silu(x: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return x.silu();
+    }
     apply::<Silu>(x)
 }
 
@@ -19,6 +23,9 @@ pub fn silu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// As [`silu`].
 pub fn gelu_erf(x: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return x.gelu_erf();
+    }
     apply::<GeluErf>(x)
 }
 
@@ -27,6 +34,9 @@ pub fn gelu_erf(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// As [`silu`].
 pub fn mish(x: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return composed::mish(x);
+    }
     apply::<Mish>(x)
 }
 

@@ -1,5 +1,6 @@
 //! The gated activation of Llama's MLP (Shazeer 2020, "GLU Variants Improve Transformer"): `up * silu(gate)`.
 
+use super::composed;
 use crate::simd::{sigmoid, vectorized};
 use crate::storage::{gradient_for, incoming, slice, with_values};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
@@ -16,6 +17,9 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     if gate.dims() != up.dims() {
         bail!("swiglu: gate {:?} and up {:?}", gate.shape(), up.shape());
     }
+    if !gate.device().is_cpu() {
+        return composed::swiglu(gate, up);
+    }
     gate.contiguous()?.apply_op2(&up.contiguous()?, Apart)
 }
 
@@ -30,6 +34,14 @@ pub fn swiglu_packed(x: &Tensor) -> Result<Tensor> {
     let features = x.dim(D::Minus1)?;
     if features == 0 || !features.is_multiple_of(2) {
         bail!("swiglu: {:?} cannot be halved", x.shape());
+    }
+    if !x.device().is_cpu() {
+        let half = features / 2;
+        let (up, gate) = (
+            x.narrow(D::Minus1, 0, half)?,
+            x.narrow(D::Minus1, half, half)?,
+        );
+        return composed::swiglu(&gate, &up);
     }
     x.contiguous()?.apply_op1(Packed)
 }

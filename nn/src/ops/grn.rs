@@ -1,12 +1,13 @@
 //! Global response normalisation (Woo et al. 2023, "ConvNeXt V2"), its L2 norm taken over time.
 
+use super::composed;
 use crate::simd::vectorized;
 use crate::storage::{gradient_for, incoming, slice, with_values};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// Added to the mean response of the channels, as in the paper's code.
-const EPSILON: f32 = 1e-6;
+pub(super) const EPSILON: f32 = 1e-6;
 
 /// `gamma (x N) + beta + x` with `N[c] = G[c] / (mean over channels of G + 1e-6)` and `G[c]` the L2 norm of channel `c`
 /// over all frames: padding frames count, so the padded length matters.
@@ -24,6 +25,9 @@ pub fn grn(x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<Tensor> {
             gamma.shape(),
             beta.shape()
         );
+    }
+    if !x.device().is_cpu() {
+        return composed::grn(x, gamma, beta);
     }
     x.contiguous()?
         .apply_op3(&gamma.contiguous()?, &beta.contiguous()?, Grn)

@@ -3,6 +3,7 @@
 //! A gradient is computed only for arguments that are variables or depend on one: frozen weights cost nothing.
 
 pub mod attention;
+mod composed;
 pub mod conv;
 pub mod elementwise;
 pub mod frozen_conv;

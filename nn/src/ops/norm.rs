@@ -1,5 +1,6 @@
 //! Normalisation over the last dimension.
 
+use super::composed;
 use crate::simd::{dot, sum, sum_by, vectorized};
 use crate::storage::{gradient_for, incoming, slice, with_values};
 use candle_core::{
@@ -19,6 +20,9 @@ const ROWS: usize = 32;
 /// When the shapes do not fit.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
     check("rms_norm", x, weight)?;
+    if !x.device().is_cpu() {
+        return composed::rms_norm(x, weight, epsilon);
+    }
     let op = RmsNorm {
         epsilon: epsilon as f32,
     };
@@ -34,6 +38,9 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
 /// # Errors
 /// When the shapes do not fit.
 pub fn layer_norm(x: &Tensor, affine: Option<(&Tensor, &Tensor)>, epsilon: f64) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return composed::layer_norm(x, affine, epsilon);
+    }
     let op = LayerNorm {
         epsilon: epsilon as f32,
     };

@@ -1,9 +1,10 @@
 //! Rotary position embedding (Su et al. 2021, "RoFormer"), in the half-split form of Llama: the first half of each
 //! head's rotated features pairs with the second. All features are rotated, or the first ones only.
 
+use super::composed;
 use crate::simd::vectorized;
 use crate::storage::{gradient_for, incoming, slice, with_values};
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -60,6 +61,22 @@ impl RotaryTable {
     }
 }
 
+impl RotaryTable {
+    /// Features of a head, and how many of them are rotated.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.0.head_dim, self.0.rotated)
+    }
+
+    /// Cosines and sines of the first frames, each `[1, frames, 1, rotated / 2]`.
+    pub(super) fn tensors(&self, frames: usize, device: &Device) -> Result<(Tensor, Tensor)> {
+        let half = self.0.rotated / 2;
+        let tensor = |values: &[f32]| {
+            Tensor::from_slice(&values[..frames * half], (1, frames, 1, half), device)
+        };
+        Ok((tensor(&self.0.cosines)?, tensor(&self.0.sines)?))
+    }
+}
+
 /// Rotates every head's feature pairs by its frame's angles.
 ///
 /// # Shapes
@@ -77,6 +94,9 @@ pub fn rotary(x: &Tensor, table: &RotaryTable) -> Result<Tensor> {
             table.0.head_dim,
             x.shape()
         );
+    }
+    if !x.device().is_cpu() {
+        return composed::rotary(x, table);
     }
     x.contiguous()?.apply_op1(Rotary(table.clone()))
 }

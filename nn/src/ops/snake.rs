@@ -1,13 +1,14 @@
 //! Snake: `x + sin²(alpha x) / beta`, a periodic activation (Ziyin et al. 2020, "Neural Networks Fail to Learn Periodic
 //! Functions"; BigVGAN's form with a separate beta, as in Oobleck).
 
+use super::composed;
 use crate::simd::vectorized;
 use crate::storage::{gradient_for, incoming, slice, with_values};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// Keeps the division finite; the reference adds it too.
-const EPSILON: f32 = 1e-9;
+pub(super) const EPSILON: f32 = 1e-9;
 
 /// `x + sin²(alpha x) / (beta + 1e-9)`, with alpha and beta per channel in linear scale (a model that stores their
 /// logarithms exponentiates them when it loads).
@@ -25,6 +26,9 @@ pub fn snake(x: &Tensor, alpha: &Tensor, beta: &Tensor) -> Result<Tensor> {
             alpha.shape(),
             beta.shape()
         );
+    }
+    if !x.device().is_cpu() {
+        return composed::snake(x, alpha, beta);
     }
     x.contiguous()?
         .apply_op3(&alpha.contiguous()?, &beta.contiguous()?, SnakeOp)

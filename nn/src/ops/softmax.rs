@@ -1,5 +1,6 @@
 //! Softmax over the last dimension.
 
+use super::composed;
 use crate::simd::{dot, exp, maximum, sum, vectorized};
 use crate::storage::{gradient_for, incoming, slice, with_values};
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
@@ -8,8 +9,11 @@ use rayon::prelude::*;
 /// `e^x / sum(e^x)` over the last dimension of any shape.
 ///
 /// # Errors
-/// When `x` is not f32 on the CPU.
+/// When `x` is not f32.
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return composed::softmax(x);
+    }
     x.contiguous()?.apply_op1(Softmax)
 }
 
