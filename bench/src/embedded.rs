@@ -65,7 +65,7 @@ pub(crate) fn step() -> Result<Run> {
     let run = Run::new(move || {
         number += 1;
         // As the trainer does it.
-        let (_, gradients) = nn::gradients_in_shares(BATCH, |share, items| {
+        let (_, gradients) = nn::gradients_in_shares(BATCH, &Device::Cpu, |share, items| {
             let of = |tensor: &Tensor| tensor.narrow(0, items.start, items.len());
             let (x, nothing, text) = (of(&x)?, of(&nothing)?, of(&text)?);
             let (style, time) = (of(&style)?, of(&time)?);

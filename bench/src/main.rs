@@ -93,6 +93,7 @@ impl Run {
 
 fn main() -> Result<()> {
     nn::process::prepare();
+    nn::process::use_threads(None);
     let args = Args::parse();
     let mut run = set_up(&args)?;
     (run.work)()?;

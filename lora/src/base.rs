@@ -10,7 +10,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use dit::diffrhythm::DiffusionTransformer;
-use nn::Weights;
+use nn::{WeightPrecision, Weights};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use vae::{Autoencoder, Posterior, SpectralAutoencoder, Tiling};
@@ -26,6 +26,8 @@ pub use tags::{Prompt, TagVocabulary};
 const EMBEDDED: &[u8] = include_bytes!("../base/lorelei-base-1.safetensors");
 /// What settings call it.
 pub(crate) const EMBEDDED_NAME: &str = "embedded";
+/// What errors call it.
+const EMBEDDED_ORIGIN: &str = "the embedded base";
 const DESCRIPTION: &str = "lorelei_base";
 const FORMAT: u32 = 1;
 
@@ -55,18 +57,29 @@ pub struct BaseModel {
     transformer_config: dit::diffrhythm::Config,
     parameter_count: usize,
     is_embedded: bool,
+    device: Device,
+    precision: WeightPrecision,
 }
 
 impl BaseModel {
     /// The base that ships inside the program.
     pub fn embedded(device: &Device) -> Result<Self, LoraError> {
-        Self::from_bytes(EMBEDDED, Path::new("the embedded base"), device)
+        Self::open(EMBEDDED_NAME, device)
     }
 
     /// `embedded`, or the path of a base file.
     pub fn open(model: &str, device: &Device) -> Result<Self, LoraError> {
+        Self::open_in(model, device, WeightPrecision::F32)
+    }
+
+    /// The same with the transformer's weights kept in a precision. The autoencoder always runs on the CPU, in f32.
+    pub fn open_in(
+        model: &str,
+        device: &Device,
+        precision: WeightPrecision,
+    ) -> Result<Self, LoraError> {
         if model == EMBEDDED_NAME {
-            return Self::embedded(device);
+            return Self::from_bytes(EMBEDDED, Path::new(EMBEDDED_ORIGIN), device, precision);
         }
         let path = Path::new(model);
         let bytes = std::fs::read(path).map_err(|source| {
@@ -78,23 +91,29 @@ impl BaseModel {
                 problem,
             }
         })?;
-        Self::from_bytes(&bytes, path, device)
+        Self::from_bytes(&bytes, path, device, precision)
     }
 
-    fn from_bytes(bytes: &[u8], path: &Path, device: &Device) -> Result<Self, LoraError> {
+    fn from_bytes(
+        bytes: &[u8],
+        path: &Path,
+        device: &Device,
+        precision: WeightPrecision,
+    ) -> Result<Self, LoraError> {
         let description = describe(bytes).map_err(|problem| LoraError::BadFile {
             path: path.to_owned(),
             problem: format!(
                 "{problem}; give another base file, or export this one again (recipes/export.py)"
             ),
         })?;
-        let weights = Weights::from_bytes(bytes, &path.display().to_string(), device)?;
+        let weights = Weights::from_bytes(bytes, &path.display().to_string(), &Device::Cpu)?;
         let parameter_count = weights.parameter_count();
         let root = weights.root();
         let autoencoder =
             SpectralAutoencoder::load(&description.autoencoder, &root.pp("autoencoder"))?;
+        let placed = weights.clone().on_device(device).in_precision(precision);
         let transformer =
-            DiffusionTransformer::load(&description.transformer, &root.pp("transformer"))?;
+            DiffusionTransformer::load(&description.transformer, &placed.root().pp("transformer"))?;
         let shape = [description.tags.len(), description.transformer.cond_dim];
         let tag_vectors = root.get("tag_vectors", &shape)?.to_vec2::<f32>()?;
         weights.finish()?;
@@ -111,6 +130,8 @@ impl BaseModel {
             transformer_config: description.transformer,
             parameter_count,
             is_embedded: bytes == EMBEDDED,
+            device: device.clone(),
+            precision,
         })
     }
 
@@ -122,6 +143,16 @@ impl BaseModel {
     /// Whether it is the base that ships inside the program, wherever it was opened from.
     pub fn is_embedded(&self) -> bool {
         self.is_embedded
+    }
+
+    /// Where the transformer runs.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What the transformer's weights are kept in.
+    pub fn precision(&self) -> WeightPrecision {
+        self.precision
     }
 
     /// The prompt vocabulary.
@@ -264,8 +295,12 @@ mod tests {
             (r#""fft_size": 2048"#, r#""fft_sighs": 2048"#, "fft_sighs"),
         ] {
             let bytes = changed(from, to);
-            let error =
-                BaseModel::from_bytes(&bytes, Path::new("my-base.safetensors"), &Device::Cpu);
+            let error = BaseModel::from_bytes(
+                &bytes,
+                Path::new("my-base.safetensors"),
+                &Device::Cpu,
+                WeightPrecision::F32,
+            );
             let error = error.err().unwrap().to_string();
             for word in ["my-base.safetensors", expected, "export"] {
                 assert!(error.contains(word), "{word}: {error}");

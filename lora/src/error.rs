@@ -22,6 +22,14 @@ pub enum LoraError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A device that was asked for cannot be had.
+    #[error("cuda:{number}: {reason}; --device cpu or auto runs without")]
+    NoDevice {
+        /// The device's number.
+        number: usize,
+        /// Why.
+        reason: String,
+    },
     /// An output is there already.
     #[error("{path} exists already; choose another name or pass --force to replace it")]
     Exists {

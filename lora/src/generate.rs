@@ -70,7 +70,7 @@ pub fn generate(
     request: &Request,
     progress: &mut dyn Progress,
 ) -> Result<[Vec<f32>; 2], LoraError> {
-    let device = Device::Cpu;
+    let device = base.device().clone();
     let samples = (request.seconds * f64::from(base.sample_rate_hz())).round() as usize;
     let frames = samples.div_ceil(base.hop()).max(1);
     let noise = Stream::new(request.seed)
@@ -113,7 +113,7 @@ pub fn generate(
     if stopped {
         return Err(LoraError::Stopped);
     }
-    let latents = sampled?.latents;
+    let latents = sampled?.latents.to_device(&Device::Cpu)?;
     progress.end();
     check_finite(
         "latents",

@@ -6,6 +6,7 @@
 //! - [`base`]: the model that is adapted; one is embedded in the program. Latents are `[batch, channels, frames]` at the autoencoder
 //!   and `[batch, frames, channels]` in the transformer.
 //! - [`adapter`]: targets, the file format, attaching, merging.
+//! - [`device`]: the CPU or a CUDA card.
 //! - [`train`]: data, batches, the loop, early stopping, checkpoints.
 //! - [`generate`](mod@generate): from a seed and a style to sound.
 //!
@@ -13,6 +14,7 @@
 
 pub mod adapter;
 pub mod base;
+pub mod device;
 mod error;
 pub mod generate;
 pub mod progress;

@@ -3,8 +3,11 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use candle_core::Device;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::device::DeviceChoice;
+use crate::error::LoraError;
 use crate::progress::Progress;
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -135,5 +138,23 @@ mod tests {
         assert_eq!(spoken_duration(59.6), "1 min 0 s");
         assert_eq!(spoken_duration(7.2), "7 s");
         assert_eq!(spoken_duration(3_725.0), "1 h 2 min");
+    }
+}
+
+/// Opens the device that was asked for and tells which it is where that was not said.
+pub fn open_device(choice: DeviceChoice) -> Result<Device, LoraError> {
+    let (device, line) = choice.open()?;
+    if let Some(line) = line {
+        tell(line);
+    }
+    Ok(device)
+}
+
+/// For `--threads`.
+pub fn threads_from_text(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1024;
+    match text.parse() {
+        Ok(threads @ 1..=MOST) => Ok(threads),
+        _ => Err(format!("expected a number from 1 to {MOST}")),
     }
 }

@@ -22,6 +22,27 @@ pub fn prepare() -> bool {
     keep_candle_on_one_thread()
 }
 
+/// Sets the number of threads that heavy operations use: the given one, else that of `RAYON_NUM_THREADS`, else one for
+/// each physical core. Two threads on one core share its vector units and gain nothing in matrix products. Does nothing
+/// when the threads run already.
+pub fn use_threads(threads: Option<usize>) {
+    /// A backward pass walks its graph by recursion, on any thread.
+    const STACK_BYTES: usize = 256 << 20;
+    let count = match threads {
+        Some(count) => count,
+        // Rayon reads the variable itself.
+        None if std::env::var_os("RAYON_NUM_THREADS").is_some() => 0,
+        None => num_cpus::get_physical().clamp(1, num_cpus::get()),
+    };
+    let built = rayon::ThreadPoolBuilder::new()
+        .num_threads(count)
+        .stack_size(STACK_BYTES)
+        .build_global();
+    if built.is_err() {
+        tracing::debug!(count, "threads run already");
+    }
+}
+
 fn keep_candle_on_one_thread() -> bool {
     const NAME: &str = "CANDLE_NUM_THREADS";
     if std::env::var_os(NAME).is_some() {

@@ -36,12 +36,12 @@ const NAMES_SHOWN: usize = 8;
 #[derive(Clone)]
 pub struct Weights {
     inner: Arc<Inner>,
+    device: Device,
     precision: WeightPrecision,
 }
 
 struct Inner {
     origin: String,
-    device: Device,
     source: Source,
     used: Mutex<HashSet<String>>,
 }
@@ -130,12 +130,12 @@ impl Weights {
     fn new(origin: String, device: &Device, source: Source) -> Self {
         let inner = Arc::new(Inner {
             origin,
-            device: device.clone(),
             source,
             used: Mutex::default(),
         });
         Self {
             inner,
+            device: device.clone(),
             precision: WeightPrecision::default(),
         }
     }
@@ -143,6 +143,14 @@ impl Weights {
     /// Linear layers that load from these weights will keep them in this precision.
     pub fn in_precision(self, precision: WeightPrecision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// The same weights, loaded to another device; what is loaded counts as used for both.
+    pub fn on_device(self, device: &Device) -> Self {
+        Self {
+            device: device.clone(),
+            ..self
+        }
     }
 
     /// See [`in_precision`](Self::in_precision).
@@ -260,7 +268,7 @@ impl Weights {
         let tensor = self.read(name)?;
         self.check_finite(name, &tensor)?;
         tensor
-            .to_device(&self.inner.device)
+            .to_device(&self.device)
             .map_err(|source| self.candle(name, source))
     }
 

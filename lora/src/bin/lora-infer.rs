@@ -10,9 +10,14 @@ use clap::Parser;
 use lora::LoraError;
 use lora::adapter::{Adapter, detach_all};
 use lora::base::{BaseModel, PulseGrid};
+use lora::device::DeviceChoice;
 use lora::generate::{Request, generate, style_vector};
 use lora::progress::Progress;
-use lora::terminal::{Terminal, catch_interrupts, exit_with, log_to_stderr, print_lines, tell};
+use lora::terminal::{
+    Terminal, catch_interrupts, exit_with, log_to_stderr, open_device, print_lines, tell,
+    threads_from_text,
+};
+use nn::WeightPrecision;
 
 /// Longest clip that is made in one piece.
 const MOST_SECS: f64 = 95.0;
@@ -58,6 +63,15 @@ struct Arguments {
     /// WAV file (its name ends in .wav), or a folder for clips named after adapter and seed [default: free names in this folder].
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
+    /// Keep the base's weights in f32, f16, bf16 or int8.
+    #[arg(long, default_value = "f32", value_name = "PRECISION")]
+    weights: WeightPrecision,
+    /// Where the transformer runs: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: DeviceChoice,
+    /// Threads [default: RAYON_NUM_THREADS, or as many as there are physical cores].
+    #[arg(long, value_name = "N", value_parser = threads_from_text)]
+    threads: Option<usize>,
     /// Replace files that are there.
     #[arg(long)]
     force: bool,
@@ -69,11 +83,14 @@ struct Arguments {
 fn main() -> ExitCode {
     nn::process::prepare();
     log_to_stderr();
-    exit_with(run(&Arguments::parse()))
+    let arguments = Arguments::parse();
+    nn::process::use_threads(arguments.threads);
+    exit_with(run(&arguments))
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let mut base = BaseModel::open(&arguments.model, &Device::Cpu)?;
+    let device = open_device(arguments.device)?;
+    let mut base = BaseModel::open_in(&arguments.model, &device, arguments.weights)?;
     if arguments.list_tags {
         print_lines(base.tags().names())?;
         return Ok(());
@@ -90,7 +107,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     if !(0.0..=100.0).contains(&arguments.cfg) {
         bail!("--cfg {}: must be from 0 to 100", arguments.cfg);
     }
-    let adapters = load_adapters(&arguments.lora)?;
+    let adapters = load_adapters(&arguments.lora, &device)?;
     let names = adapters
         .iter()
         .map(|(adapter, ..)| adapter.description.trigger_words.join(" "))
@@ -167,10 +184,10 @@ fn length_secs(seconds: Option<f64>, bars: Option<usize>, pulse: Option<PulseGri
 
 type LoadedAdapter = (Adapter, f64, PathBuf);
 
-fn load_adapters(arguments: &[String]) -> Result<Vec<LoadedAdapter>> {
+fn load_adapters(arguments: &[String], device: &Device) -> Result<Vec<LoadedAdapter>> {
     let load = |argument: &String| {
         let (path, strength) = split_strength(argument)?;
-        Ok((Adapter::load(&path, &Device::Cpu)?, strength, path))
+        Ok((Adapter::load(&path, device)?, strength, path))
     };
     arguments.iter().map(load).collect()
 }

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use candle_core::Device;
 use clap::Parser;
 use lora::LoraError;
 use lora::base::BaseModel;
+use lora::device::DeviceChoice;
 use lora::progress::Progress;
 use lora::terminal::{
-    Terminal, catch_interrupts, exit_with, log_to_stderr, print_lines, spoken_duration, tell,
+    Terminal, catch_interrupts, exit_with, log_to_stderr, open_device, print_lines,
+    spoken_duration, tell, threads_from_text,
 };
 use lora::train::{
     BaseDefaults, Plan, TrainConfig, TrainSettings, Trainer, TrainingSet, plan, saved_config,
@@ -41,6 +42,12 @@ struct Arguments {
     /// Print the tags the base knows, and stop.
     #[arg(long)]
     list_tags: bool,
+    /// Where the transformer runs: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: DeviceChoice,
+    /// Threads [default: RAYON_NUM_THREADS, or as many as there are physical cores].
+    #[arg(long, value_name = "N", value_parser = threads_from_text)]
+    threads: Option<usize>,
     #[command(flatten)]
     settings: TrainSettings,
 }
@@ -51,6 +58,7 @@ fn main() -> ExitCode {
     // The backward pass walks the graph by recursion, which a main thread's stack may not hold for deep models.
     const STACK_BYTES: usize = 256 << 20;
     let arguments = Arguments::parse();
+    nn::process::use_threads(arguments.threads);
     let worker = std::thread::Builder::new()
         .stack_size(STACK_BYTES)
         .spawn(move || exit_with(run(arguments)));
@@ -62,10 +70,12 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<()> {
     let (resume, force, dry_run) = (arguments.resume, arguments.force, arguments.dry_run);
-    let list_tags = arguments.list_tags;
+    let (list_tags, device) = (arguments.list_tags, arguments.device);
     // The file and the saved run may name the base, and the base has defaults of its own: hence this order.
     let (settings, data) = gather(arguments)?;
-    let mut base = BaseModel::open(settings.model(), &Device::Cpu)?;
+    let device = open_device(device)?;
+    let precision = settings.weights.unwrap_or_default();
+    let mut base = BaseModel::open_in(settings.model(), &device, precision)?;
     if list_tags {
         print_lines(base.tags().names())?;
         return Ok(());

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nn::WeightPrecision;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::Targets;
@@ -99,6 +100,9 @@ pub struct TrainSettings {
     /// Steps between checkpoints [default: 50].
     #[cfg_attr(feature = "cli", arg(long))]
     pub checkpoint_steps: Option<usize>,
+    /// Keep the base's weights in f32, f16, bf16 or int8: less memory; the adapter itself is trained in f32 [default: f32].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "PRECISION"))]
+    pub weights: Option<WeightPrecision>,
     /// Keep only what enters each block and compute it again on the way back: less memory, a third more time, the same
     /// result to the last bit. `auto` does it where it saves a gigabyte or more [default: auto].
     #[cfg_attr(feature = "cli", arg(long, value_enum, value_name = "WHEN"))]
@@ -199,6 +203,9 @@ pub struct TrainConfig {
     pub trigger_words: Vec<String>,
     /// Steps between checkpoints.
     pub checkpoint_steps: usize,
+    /// What the base's weights are kept in.
+    #[serde(default)]
+    pub weights: WeightPrecision,
     /// Whether blocks run as gradient checkpoints.
     #[serde(default)]
     pub checkpointing: Checkpointing,
@@ -256,6 +263,7 @@ impl TrainSettings {
             minimum_improvement: self.minimum_improvement.or(lower.minimum_improvement),
             trigger_words: self.trigger_words.or(lower.trigger_words),
             checkpoint_steps: self.checkpoint_steps.or(lower.checkpoint_steps),
+            weights: self.weights.or(lower.weights),
             checkpointing: self.checkpointing.or(lower.checkpointing),
         }
     }
@@ -295,6 +303,7 @@ impl TrainSettings {
                 .trigger_words
                 .unwrap_or_else(|| vec![adapter_name(&out)]),
             checkpoint_steps: self.checkpoint_steps.unwrap_or(50),
+            weights: self.weights.unwrap_or_default(),
             checkpointing: self.checkpointing.unwrap_or_default(),
             targets,
             out,
@@ -330,6 +339,7 @@ impl From<TrainConfig> for TrainSettings {
             minimum_improvement: Some(config.minimum_improvement),
             trigger_words: Some(config.trigger_words),
             checkpoint_steps: Some(config.checkpoint_steps),
+            weights: Some(config.weights),
             checkpointing: Some(config.checkpointing),
         }
     }

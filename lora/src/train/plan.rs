@@ -129,15 +129,14 @@ fn activation_bytes(
         .saturating_mul(size_of::<f32>())
 }
 
-/// Weights in f32, four copies of what is trained (value, gradient, two moments), and the activations.
+/// The base's weights, four copies of what is trained (value, gradient, two moments), and the activations.
 fn memory_bytes(base: &BaseModel, trainable: usize, activations: usize) -> usize {
     // The program itself with the base inside it, and the allocator's slack.
     const PROGRAM: usize = 80 << 20;
-    let numbers = base
-        .parameter_count()
-        .saturating_add(trainable.saturating_mul(4));
-    numbers
-        .saturating_mul(size_of::<f32>())
+    let weights = base.precision().bytes(base.parameter_count());
+    trainable
+        .saturating_mul(4 * size_of::<f32>())
+        .saturating_add(weights)
         .saturating_add(activations)
         .saturating_add(PROGRAM)
 }

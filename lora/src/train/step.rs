@@ -70,7 +70,7 @@ impl TrainableAdapter {
     ) -> Result<(f64, Option<GradStore>), LoraError> {
         let dropout = self.dropout.at(step as u64);
         let frames: usize = batch.valid_frames.iter().sum();
-        gradients_in_shares(batch.styles.len(), |number, items| {
+        gradients_in_shares(batch.styles.len(), batch.data.device(), |number, items| {
             let share = batch.items(items)?;
             let share_frames: usize = share.valid_frames.iter().sum();
             let checkpoints = Checkpoints::default();

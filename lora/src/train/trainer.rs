@@ -146,7 +146,7 @@ impl Trainer {
     }
 
     fn prepare(config: TrainConfig, base: BaseModel, set: TrainingSet) -> Result<Self, LoraError> {
-        let device = Device::Cpu;
+        let device = base.device().clone();
         let random = Stream::new(config.seed);
         let shape = BatchShape {
             batch_size: config.batch_size,

@@ -7,12 +7,15 @@ use candle_core::{DType, Result, Tensor, bail};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// How frozen weights of linear layers are kept in memory. Whatever it is, products are computed in f32: a tile of the
 /// weight at a time is widened, so that nothing of full size is ever made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum WeightPrecision {
     /// 4 bytes a weight.
     #[default]
@@ -23,6 +26,20 @@ pub enum WeightPrecision {
     Bf16,
     /// 8-bit integers with one scale for 64 weights, 1.06 bytes a weight.
     Int8,
+}
+
+impl FromStr for WeightPrecision {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            "bf16" => Ok(Self::Bf16),
+            "int8" => Ok(Self::Int8),
+            _ => Err("expected f32, f16, bf16 or int8".to_string()),
+        }
+    }
 }
 
 impl WeightPrecision {
