@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Deserialize;
 
+use crate::workspace::Workspace;
+
 /// Seconds of sound at which growth is measured.
 const GROWTH_SECONDS: [usize; 4] = [5, 10, 30, 95];
 const GROWTH_BATCHES: [usize; 3] = [1, 2, 4];
@@ -196,25 +198,19 @@ struct Sides {
 
 impl Sides {
     fn new(args: &BenchArgs) -> Result<Self> {
-        let metadata = cargo_metadata::MetadataCommand::new().no_deps().exec()?;
+        let workspace = Workspace::enter()?;
         let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["build", "--release", "--package", "bench"])
-            .current_dir(&metadata.workspace_root)
             .status()
             .context("cargo did not start")?;
         if !status.success() {
             bail!("the crate bench does not build");
         }
-        let root = metadata.workspace_root.as_std_path();
         let program = format!("bench-job{}", std::env::consts::EXE_SUFFIX);
         Ok(Self {
-            ours: metadata
-                .target_directory
-                .as_std_path()
-                .join("release")
-                .join(program),
+            ours: workspace.target.join("release").join(program),
             peer: args.peer.clone(),
-            script: root.join("bench").join("peer").join("peer.py"),
+            script: workspace.root.join("bench").join("peer").join("peer.py"),
             threads: match args.threads {
                 Some(threads) => threads,
                 None => std::thread::available_parallelism()?.get(),

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::architecture;
+use crate::cuda;
 use crate::workspace::Workspace;
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
@@ -28,6 +29,7 @@ pub(crate) fn run() -> Result<()> {
             "warnings",
         ]),
     )?;
+    step("types with CUDA", cuda::check(&workspace.target)?)?;
     step("tests", tests(&[]))?;
     step("slow tests", tests(&["--", "--ignored"]))?;
     step(
@@ -38,6 +40,11 @@ pub(crate) fn run() -> Result<()> {
     documentation.env("RUSTDOCFLAGS", "--deny warnings");
     step("documentation", documentation)?;
     deny(&workspace.target, &["licenses", "bans", "sources"])
+}
+
+/// The types of the CUDA features alone.
+pub(crate) fn cuda() -> Result<()> {
+    step("types with CUDA", cuda::check(&Workspace::enter()?.target)?)
 }
 
 /// Known vulnerabilities, by the advisory database: needs the network.

@@ -4,6 +4,7 @@ mod architecture;
 mod bench;
 mod check;
 mod corpus;
+mod cuda;
 mod demo;
 mod examples;
 mod tags;
@@ -24,6 +25,8 @@ enum Command {
     Demo,
     /// Run everything that continuous integration runs.
     Check,
+    /// Check the types of the CUDA features; needs no CUDA.
+    CheckCuda,
     /// Time whole jobs, and a peer's side of them in turn.
     Bench(bench::BenchArgs),
     /// Look for known vulnerabilities among the dependencies (needs the network).
@@ -40,6 +43,7 @@ fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Demo => demo::run(),
         Command::Check => check::run(),
+        Command::CheckCuda => check::cuda(),
         Command::Bench(args) => bench::run(&args),
         Command::Advisories => check::advisories(),
         Command::Tags => tags::run(),
