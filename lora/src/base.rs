@@ -6,6 +6,7 @@
 mod pulse;
 mod tags;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
@@ -28,6 +29,8 @@ const EMBEDDED: &[u8] = include_bytes!("../base/lorelei-base-1.safetensors");
 pub(crate) const EMBEDDED_NAME: &str = "embedded";
 /// What errors call it.
 const EMBEDDED_ORIGIN: &str = "the embedded base";
+/// Its hash, which every program would otherwise compute at its start.
+const EMBEDDED_SHA256: &str = "23a0bf2895bb8ec3aeabaa27421d6a11d0451c47b52a7652f7da93ec374cb286";
 const DESCRIPTION: &str = "lorelei_base";
 const FORMAT: u32 = 1;
 
@@ -79,7 +82,9 @@ impl BaseModel {
         precision: WeightPrecision,
     ) -> Result<Self, LoraError> {
         if model == EMBEDDED_NAME {
-            return Self::from_bytes(EMBEDDED, Path::new(EMBEDDED_ORIGIN), device, precision);
+            let path = Path::new(EMBEDDED_ORIGIN);
+            let sha256 = EMBEDDED_SHA256.to_owned();
+            return Self::from_bytes(EMBEDDED, sha256, path, device, precision);
         }
         let path = Path::new(model);
         let bytes = std::fs::read(path).map_err(|source| {
@@ -91,16 +96,19 @@ impl BaseModel {
                 problem,
             }
         })?;
-        Self::from_bytes(&bytes, path, device, precision)
+        let sha256 = sha256(&bytes);
+        Self::from_bytes(bytes, sha256, path, device, precision)
     }
 
     fn from_bytes(
-        bytes: &[u8],
+        bytes: impl Into<Cow<'static, [u8]>>,
+        sha256: String,
         path: &Path,
         device: &Device,
         precision: WeightPrecision,
     ) -> Result<Self, LoraError> {
-        let description = describe(bytes).map_err(|problem| LoraError::BadFile {
+        let bytes = bytes.into();
+        let description = describe(&bytes).map_err(|problem| LoraError::BadFile {
             path: path.to_owned(),
             problem: format!(
                 "{problem}; give another base file, or export this one again (recipes/export.py)"
@@ -109,19 +117,24 @@ impl BaseModel {
         let weights = Weights::from_bytes(bytes, &path.display().to_string(), &Device::Cpu)?;
         let parameter_count = weights.parameter_count();
         let root = weights.root();
-        let autoencoder =
-            SpectralAutoencoder::load(&description.autoencoder, &root.pp("autoencoder"))?;
         let placed = weights.clone().on_device(device).in_precision(precision);
-        let transformer =
-            DiffusionTransformer::load(&description.transformer, &placed.root().pp("transformer"))?;
+        let (autoencoder, transformer) = rayon::join(
+            || SpectralAutoencoder::load(&description.autoencoder, &root.pp("autoencoder")),
+            || {
+                let scope = placed.root().pp("transformer");
+                DiffusionTransformer::load(&description.transformer, &scope)
+            },
+        );
+        let (autoencoder, transformer) = (autoencoder?, transformer?);
         let shape = [description.tags.len(), description.transformer.cond_dim];
         let tag_vectors = root.get("tag_vectors", &shape)?.to_vec2::<f32>()?;
         weights.finish()?;
+        let is_embedded = sha256 == EMBEDDED_SHA256;
         Ok(Self {
             identity: BaseIdentity {
                 name: description.name,
                 version: description.version,
-                sha256: sha256(bytes),
+                sha256,
             },
             autoencoder: Box::new(autoencoder),
             transformer,
@@ -129,7 +142,7 @@ impl BaseModel {
             tag_vectors,
             transformer_config: description.transformer,
             parameter_count,
-            is_embedded: bytes == EMBEDDED,
+            is_embedded,
             device: device.clone(),
             precision,
         })
@@ -252,6 +265,11 @@ fn sha256(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_embedded_base_has_its_hash() {
+        assert_eq!(sha256(EMBEDDED), EMBEDDED_SHA256);
+    }
+
     const TINY: &[u8] = include_bytes!("../tests/fixtures/tiny-base.safetensors");
 
     /// The tiny base with a change to the text of its header; the offsets of its tensors count from the header's end.
@@ -296,7 +314,8 @@ mod tests {
         ] {
             let bytes = changed(from, to);
             let error = BaseModel::from_bytes(
-                &bytes,
+                bytes.clone(),
+                sha256(&bytes),
                 Path::new("my-base.safetensors"),
                 &Device::Cpu,
                 WeightPrecision::F32,

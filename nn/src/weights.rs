@@ -18,7 +18,9 @@ pub use error::WeightsError;
 
 use crate::linear::WeightPrecision;
 use candle_core::{DType, Device, Tensor};
+use half::slice::HalfFloatSliceExt;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -53,7 +55,7 @@ enum Source {
         header: Header,
     },
     Bytes {
-        bytes: Vec<u8>,
+        bytes: Cow<'static, [u8]>,
         header: Header,
     },
     Tensors(HashMap<String, Tensor>),
@@ -97,16 +99,20 @@ impl Weights {
         Ok(Self::new(origin, device, Source::File { file, header }))
     }
 
-    /// Reads the bytes of a safetensors file; `origin` is what errors call it.
+    /// Reads the bytes of a safetensors file, owned or part of the program; `origin` is what errors call it.
     ///
     /// # Errors
     /// [`WeightsError::Broken`].
-    pub fn from_bytes(bytes: &[u8], origin: &str, device: &Device) -> Result<Self, WeightsError> {
+    pub fn from_bytes(
+        bytes: impl Into<Cow<'static, [u8]>>,
+        origin: &str,
+        device: &Device,
+    ) -> Result<Self, WeightsError> {
+        let bytes = bytes.into();
         let total = bytes.len() as u64;
-        let header_bytes = header_length(origin, bytes, total)?;
+        let header_bytes = header_length(origin, &bytes, total)?;
         let text = &bytes[LENGTH_BYTES as usize..(LENGTH_BYTES + header_bytes) as usize];
         let header = parse_header(origin, text, total)?;
-        let bytes = bytes.to_vec();
         Ok(Self::new(
             origin.to_string(),
             device,
@@ -326,12 +332,13 @@ impl Weights {
                 .iter()
                 .map(|&bytes| f32::from_le_bytes(bytes))
                 .collect(),
-            Dtype::F16 => data
-                .as_chunks()
-                .0
-                .iter()
-                .map(|&bytes| half::f16::from_le_bytes(bytes).to_f32())
-                .collect(),
+            Dtype::F16 => {
+                let halves = data.as_chunks().0.iter();
+                let halves: Vec<half::f16> = halves.map(|&b| half::f16::from_le_bytes(b)).collect();
+                let mut values = vec![0f32; halves.len()];
+                halves.convert_to_f32_slice(&mut values);
+                values
+            }
             Dtype::BF16 => data
                 .as_chunks()
                 .0

@@ -36,7 +36,7 @@ fn a_whole_file_loads_from_disk_and_from_bytes() {
     let bytes = std::fs::read(&path).unwrap();
     let sources = [
         Weights::from_file(&path, &Device::Cpu).unwrap(),
-        Weights::from_bytes(&bytes, "embedded", &Device::Cpu).unwrap(),
+        Weights::from_bytes(bytes.clone(), "embedded", &Device::Cpu).unwrap(),
         Weights::from_tensors(tensors.clone(), "memory"),
     ];
     for weights in sources {
@@ -148,7 +148,7 @@ fn truncated_files_are_broken_at_every_length() {
         let from_file = Weights::from_file(&path, &Device::Cpu)
             .map(|_| ())
             .unwrap_err();
-        let from_bytes = Weights::from_bytes(&bytes[..length], "embedded", &Device::Cpu)
+        let from_bytes = Weights::from_bytes(bytes[..length].to_vec(), "embedded", &Device::Cpu)
             .map(|_| ())
             .unwrap_err();
         message(
@@ -164,7 +164,7 @@ fn trailing_bytes_are_broken() {
     let (_folder, path, _) = file();
     let mut bytes = std::fs::read(&path).unwrap();
     bytes.push(0);
-    let error = Weights::from_bytes(&bytes, "embedded", &Device::Cpu)
+    let error = Weights::from_bytes(bytes.clone(), "embedded", &Device::Cpu)
         .map(|_| ())
         .unwrap_err();
     message(&error, &["should hold 40 bytes of data and holds 41"]);
@@ -184,7 +184,7 @@ fn a_header_that_claims_too_much_is_refused_before_it_is_read() {
             &error,
             &["Gewichte ü", &format!("claims a header of {claimed} bytes")],
         );
-        assert!(Weights::from_bytes(&bytes, "embedded", &Device::Cpu).is_err());
+        assert!(Weights::from_bytes(bytes.clone(), "embedded", &Device::Cpu).is_err());
     }
 }
 
@@ -194,7 +194,7 @@ fn a_shape_that_overflows_is_broken() {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend_from_slice(header);
     bytes.extend_from_slice(&[0; 16]);
-    let error = Weights::from_bytes(&bytes, "embedded", &Device::Cpu)
+    let error = Weights::from_bytes(bytes.clone(), "embedded", &Device::Cpu)
         .map(|_| ())
         .unwrap_err();
     message(&error, &["embedded", "header does not parse"]);

@@ -52,11 +52,11 @@ impl Source {
         for start in (0..flat.elem_count()).step_by(HASHED_VALUES) {
             let count = HASHED_VALUES.min(flat.elem_count() - start);
             let values = flat.narrow(0, start, count)?.to_vec1::<f32>()?;
-            let bytes: Vec<u8> = values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect();
-            hash.update(&bytes);
+            let mut bytes = [0u8; size_of::<f32>() * HASHED_VALUES];
+            for (bytes, value) in bytes.as_chunks_mut().0.iter_mut().zip(&values) {
+                *bytes = value.to_le_bytes();
+            }
+            hash.update(&bytes[..size_of::<f32>() * values.len()]);
         }
         Ok(tensor)
     }
