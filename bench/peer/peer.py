@@ -153,11 +153,17 @@ def features():
     import librosa
     import numpy
 
-    audio = (numpy.random.default_rng(0).uniform(-0.2, 0.2, 60 * 44100)).astype("float32")
+    left, right = (numpy.random.default_rng(0).uniform(-0.2, 0.2, (2, 60 * 44100))).astype("float32")
     rate = 44100
 
     def run():
+        audio, side = (left + right) / 2, (left - right) / 2
         power = numpy.abs(librosa.stft(audio, n_fft=4096, hop_length=1024)) ** 2
+        side_power = numpy.abs(librosa.stft(side, n_fft=4096, hop_length=1024)) ** 2
+        for low, high in [(0, 24), (24, 372), (372, 2049)]:
+            librosa.power_to_db(side_power[low:high].sum(0) / power[low:high].sum(0))
+        for channel in (left, right):
+            librosa.feature.rms(y=channel, frame_length=4096, hop_length=1024)
         mel = librosa.power_to_db(librosa.feature.melspectrogram(S=power, sr=rate))
         librosa.feature.mfcc(S=mel, sr=rate)
         librosa.feature.chroma_stft(S=power, sr=rate)

@@ -6,6 +6,7 @@
 mod autoencoder;
 mod embedded;
 mod features_job;
+mod hot;
 mod machine;
 mod made_up;
 mod memory;
@@ -14,7 +15,7 @@ mod transformer;
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 
 #[derive(Debug, Parser)]
@@ -31,6 +32,11 @@ struct Args {
     /// Items at once, where a job has a batch.
     #[arg(long, default_value_t = 1)]
     batch: usize,
+    /// The operation, where the job is `hot`.
+    operation: Option<hot::Hot>,
+    /// Set up and stop: what starting costs.
+    #[arg(long)]
+    idle: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,6 +65,8 @@ enum Job {
     Start,
     /// What that process does.
     FirstStep,
+    /// One hot operation at a small size, for counting instructions.
+    Hot,
     /// A large matrix product on all threads: what the machine can compute.
     MatrixProduct,
     /// A copy of a large block on all threads: how fast memory is.
@@ -96,6 +104,9 @@ fn main() -> Result<()> {
     nn::process::use_threads(None);
     let args = Args::parse();
     let mut run = set_up(&args)?;
+    if args.idle {
+        return Ok(());
+    }
     (run.work)()?;
     let mut seconds = Vec::new();
     for _ in 0..args.runs {
@@ -135,6 +146,7 @@ fn set_up(args: &Args) -> Result<Run> {
         Job::Features => features_job::set_up(),
         Job::Start => start::process(),
         Job::FirstStep => start::first_step(),
+        Job::Hot => hot::run(args.operation.context("which operation?")?),
         Job::MatrixProduct => machine::matrix_product(),
         Job::MemoryCopy => machine::memory_copy(),
     }

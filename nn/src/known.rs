@@ -56,9 +56,11 @@ pub(crate) fn with_backward(
     })
 }
 
+type Backward = dyn Fn(&Tensor) -> Result<Tensor> + Send + Sync;
+
 struct WithBackward {
     result: Known,
-    backward: Box<dyn Fn(&Tensor) -> Result<Tensor> + Send + Sync>,
+    backward: Box<Backward>,
 }
 
 impl CustomOp1 for WithBackward {

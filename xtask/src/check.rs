@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::architecture;
 use crate::cuda;
+use crate::instructions;
 use crate::workspace::Workspace;
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
@@ -36,6 +37,11 @@ pub(crate) fn run() -> Result<()> {
         "documentation tests",
         cargo(&["test", "--release", "--workspace", "--doc"]),
     )?;
+    if instructions::can_count() {
+        instructions::run(false)?;
+    } else {
+        eprintln!("check: instruction counts NOT compared, valgrind is not installed");
+    }
     let mut documentation = cargo(&["doc", "--release", "--workspace", "--no-deps"]);
     documentation.env("RUSTDOCFLAGS", "--deny warnings");
     step("documentation", documentation)?;

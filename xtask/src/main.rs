@@ -7,6 +7,7 @@ mod corpus;
 mod cuda;
 mod demo;
 mod examples;
+mod instructions;
 mod tags;
 mod workspace;
 
@@ -29,6 +30,12 @@ enum Command {
     CheckCuda,
     /// Time whole jobs, and a peer's side of them in turn.
     Bench(bench::BenchArgs),
+    /// Count the instructions of hot operations and compare with the record (needs valgrind).
+    Instructions {
+        /// Write the counts down instead.
+        #[arg(long)]
+        record: bool,
+    },
     /// Look for known vulnerabilities among the dependencies (needs the network).
     Advisories,
     /// Print the prompt vocabulary of the corpus as JSON, for the training recipe.
@@ -45,6 +52,7 @@ fn main() -> anyhow::Result<()> {
         Command::Check => check::run(),
         Command::CheckCuda => check::cuda(),
         Command::Bench(args) => bench::run(&args),
+        Command::Instructions { record } => instructions::run(record),
         Command::Advisories => check::advisories(),
         Command::Tags => tags::run(),
         Command::Corpus(args) => corpus::run(&args),
