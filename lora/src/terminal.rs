@@ -125,13 +125,21 @@ pub fn exit_with(result: anyhow::Result<()>) -> std::process::ExitCode {
     if matches!(error.downcast_ref(), Some(crate::LoraError::Stopped)) {
         return STOPPED_EXIT_CODE.into();
     }
-    tell(format_args!("error: {error:#}"));
+    tell(format_args!("error: {}", told_once(&error)));
     std::process::ExitCode::FAILURE
 }
 
 #[cfg(test)]
 mod tests {
-    use super::spoken_duration;
+    use super::{spoken_duration, told_once};
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("no space")
+            .context("a.wav: no space")
+            .context("the clip");
+        assert_eq!(told_once(&error), "the clip: a.wav: no space");
+    }
 
     #[test]
     fn durations_read_well() {
@@ -148,6 +156,18 @@ pub fn open_device(choice: DeviceChoice) -> Result<Device, LoraError> {
         tell(line);
     }
     Ok(device)
+}
+
+/// An error and its causes, without those that a message before has told already.
+fn told_once(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            let colon = if text.is_empty() { "" } else { ": " };
+            text = format!("{text}{colon}{cause}");
+        }
+    }
+    text
 }
 
 /// For `--threads`.

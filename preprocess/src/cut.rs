@@ -86,6 +86,8 @@ pub fn cut(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         jobs => jobs,
     };
+    // More workers than recordings would only wait.
+    let jobs = jobs.min(found.sources.len()).max(1);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs).build();
     let pool = pool.map_err(|error| CutError::Workers {
         jobs,

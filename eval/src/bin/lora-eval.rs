@@ -147,11 +147,40 @@ fn check_absent(path: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
+/// What is probably not meant.
+fn warn_of_mixtures(arguments: &Evaluation) {
+    for folder in [Some(&arguments.candidate), arguments.baseline.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        if folder.join("adapter").is_dir() && folder.join("base").is_dir() {
+            tracing::warn!(
+                "{} holds clips with and without the adapter, which are taken as one set; name {} as the candidate and {} as the baseline",
+                folder.display(),
+                folder.join("adapter").display(),
+                folder.join("base").display()
+            );
+        }
+    }
+    if arguments.baseline.as_ref() == Some(&arguments.candidate) {
+        tracing::warn!("the baseline is the candidate itself: their difference says nothing");
+    }
+    if arguments.reference == arguments.candidate {
+        tracing::warn!("the candidate is the reference itself: its distance says nothing");
+    }
+}
+
 fn evaluate(arguments: &Evaluation) -> Result<Vec<Skipped>> {
     let json_file = arguments
         .json
         .as_deref()
         .filter(|path| *path != Path::new("-"));
+    if json_file.is_some() && json_file == arguments.picture.as_deref() {
+        anyhow::bail!(
+            "--json and --picture name the same file; the picture would replace the figures"
+        );
+    }
+    warn_of_mixtures(arguments);
     for path in json_file.into_iter().chain(arguments.picture.as_deref()) {
         check_absent(path, arguments.force)?;
     }

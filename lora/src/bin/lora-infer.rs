@@ -254,6 +254,14 @@ fn name_clips(arguments: &Arguments) -> Result<Vec<Clip>> {
         Some(folder) if file.is_none() => Some((folder.to_owned(), folder.to_owned())),
         _ => None,
     };
+    arguments
+        .seed
+        .checked_add(u64::from(arguments.count) - 1)
+        .context("--seed and --count go beyond the largest seed")?;
+    if let Some(folder) = file.and_then(Path::parent) {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("{}: the output folder cannot be made", folder.display()))?;
+    }
     if let Some((folder, base_folder)) = &folders {
         for folder in [Some(folder), arguments.base_too.then_some(base_folder)]
             .into_iter()
@@ -266,10 +274,7 @@ fn name_clips(arguments: &Arguments) -> Result<Vec<Clip>> {
     }
     let mut clips = Vec::new();
     for offset in 0..u64::from(arguments.count) {
-        let seed = arguments
-            .seed
-            .checked_add(offset)
-            .context("--seed and --count go beyond the largest seed")?;
+        let seed = arguments.seed + offset;
         let name = format!("{stem}-seed{seed}.wav");
         let (path, base_path) = match (file, &folders) {
             (Some(file), _) => (file.to_owned(), with_suffix(file, "-base")),

@@ -82,15 +82,18 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     let config = settings.resolve(data, BaseDefaults::of(&base))?;
     let plan = plan(&mut base, &config);
-    tell(describe_plan(&plan, &base, &config, dry_run)?.trim_end());
-    plan.check(&config.targets)?;
+    let description = describe_plan(&plan, &base, &config, dry_run)?;
     if dry_run {
-        return Ok(());
+        print_lines([description.trim_end()])?;
+        return Ok(plan.check(&config.targets)?);
     }
+    tell(description.trim_end());
+    plan.check(&config.targets)?;
     // Asked here too: encoding the pieces first would be time lost.
     if !resume && !force {
         Trainer::check_free(&config)?;
     }
+    Trainer::check_out(&config)?;
     catch_interrupts().context("Ctrl-C cannot be caught")?;
     let mut progress = Terminal::default();
     let set = TrainingSet::open(&config.data, &base, &mut progress)?;
@@ -158,7 +161,7 @@ fn gather(arguments: Arguments) -> Result<(TrainSettings, PathBuf)> {
     Ok((settings, data.unwrap_or_default()))
 }
 
-/// `all_layers` also lists the layers that stay as they are, and marks the targets with a star.
+/// `all_layers` lists the base's layers and marks the targets with a star.
 fn describe_plan(
     plan: &Plan,
     base: &BaseModel,
@@ -170,19 +173,19 @@ fn describe_plan(
     writeln!(text, "base: {}", base.identity())?;
     writeln!(
         text,
-        "layers to adapt ({} of {}{}):",
+        "layers to adapt: {} of {}{}",
         plan.targets().count(),
         plan.layers.len(),
-        if all_layers { ", marked *" } else { "" }
+        if all_layers {
+            ", marked *"
+        } else {
+            " (--dry-run lists them)"
+        }
     )?;
-    for layer in &plan.layers {
+    for layer in plan.layers.iter().filter(|_| all_layers) {
         let mark = if layer.is_target { '*' } else { ' ' };
         let (name, inputs, outputs) = (&layer.name, layer.inputs, layer.outputs);
-        if all_layers {
-            writeln!(text, "{mark} {name} [{inputs} -> {outputs}]")?;
-        } else if layer.is_target {
-            writeln!(text, "  {name} [{inputs} -> {outputs}]")?;
-        }
+        writeln!(text, "{mark} {name} [{inputs} -> {outputs}]")?;
     }
     let share = 100.0 * plan.trainable as f64 / plan.total as f64;
     writeln!(

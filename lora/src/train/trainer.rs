@@ -86,6 +86,30 @@ impl Trainer {
         }
     }
 
+    /// Whether the adapter can be written where it is to go, so that this does not show after the training. Makes its folder.
+    ///
+    /// # Errors
+    /// When the name is a folder's or the run folder's, or nothing can be written beside it.
+    pub fn check_out(config: &TrainConfig) -> Result<(), LoraError> {
+        let bad = |problem: &str| {
+            let (path, problem) = (config.out.clone(), problem.to_owned());
+            Err(LoraError::BadFile { path, problem })
+        };
+        if config.out.is_dir() {
+            return bad("is a folder; --out names the adapter's file");
+        }
+        if config.out == config.run_dir {
+            return bad("is the adapter's name and the run folder's too; --run-dir names another");
+        }
+        let folder = config.out.parent().unwrap_or(Path::new(""));
+        std::fs::create_dir_all(folder).map_err(LoraError::file(folder))?;
+        let mut probe = config.out.clone().into_os_string();
+        probe.push(".probe");
+        let probe = PathBuf::from(probe);
+        let written = std::fs::write(&probe, []).and_then(|()| std::fs::remove_file(&probe));
+        written.map_err(LoraError::file(&config.out))
+    }
+
     /// A fresh run. Refuses to touch an earlier run's files unless `force` is set; with `force` they are removed, the adapter itself is
     /// replaced at the end. Nothing is removed before the settings are known to be good.
     pub fn start(
@@ -97,11 +121,7 @@ impl Trainer {
         if !force {
             Self::check_free(&config)?;
         }
-        if config.out.is_dir() {
-            let problem = "is a folder; --out names the adapter's file".to_owned();
-            let path = config.out;
-            return Err(LoraError::BadFile { path, problem });
-        }
+        Self::check_out(&config)?;
         let mut trainer = Self::prepare(config, base, set)?;
         trainer.state.replaces_adapter = force;
         let config = &trainer.config;

@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 
-    /// Files at a time [default: one per core]
+    /// Files at a time; 0 is one per core [default: 0]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub jobs: usize,
     /// Decode and decide, but write nothing
