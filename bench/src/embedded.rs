@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use dit::diffrhythm::{DiffusionTransformer, Drops, Inputs};
 use dit::flow::{self, Sampling};
 use lora::adapter::Targets;
+use lora::base::BaseModel;
 use nn::{AdamW, AdamWOptions, Mode, Stream, VisitLinears, Weights};
 use testing::pseudo_random;
 use vae::{SpectralAutoencoder, SpectralConfig};
@@ -110,42 +111,45 @@ fn operations(model: &mut DiffusionTransformer, batch: usize) -> f64 {
 }
 
 pub(crate) fn clip() -> Result<Run> {
-    sampling(STEPS, true)
+    let (mut model, autoencoder) = load()?;
+    let operations = 2.0 * STEPS as f64 * operations(&mut model, 1);
+    let run = Run::new(move || {
+        let latents = sample(&model, STEPS)?;
+        autoencoder.decode_features(&latents.transpose(1, 2)?.contiguous()?)?;
+        Ok(())
+    });
+    Ok(run.costing(operations))
 }
 
-/// Guided steps of a clip, then its sound if `decoded`.
-pub(crate) fn sampling(steps: usize, decoded: bool) -> Result<Run> {
-    let (mut model, autoencoder) = load()?;
-    let config = model.config().clone();
+/// Loads the base as the programs do and computes one guided step of a clip.
+pub(crate) fn first_step() -> Result<Run> {
+    Ok(Run::new(|| {
+        let base = BaseModel::embedded(&Device::Cpu)?;
+        sample(&base.transformer, 1)?;
+        Ok(())
+    }))
+}
+
+/// Latents of a clip of 6 s, `[1, frames, channels]`.
+fn sample(model: &DiffusionTransformer, steps: usize) -> Result<Tensor> {
+    let config = model.config();
     let noise = pseudo_random((1, FRAMES, config.mel_dim), 1);
-    let nothing = noise.zeros_like()?;
-    let text = Tensor::zeros((1, FRAMES), DType::U32, &Device::Cpu)?;
     let style = pseudo_random((1, config.cond_dim), 2);
-    let no_style = style.zeros_like()?;
-    let start_time = Tensor::full(0.3f32, 1, &Device::Cpu)?;
     let whole = 0..FRAMES;
+    let request = flow::Request {
+        noise: &noise,
+        audio_condition: &noise.zeros_like()?,
+        spans: std::slice::from_ref(&whole),
+        text: &Tensor::zeros((1, FRAMES), DType::U32, &Device::Cpu)?,
+        style: &style,
+        negative_style: &style.zeros_like()?,
+        start_time: &Tensor::full(0.3f32, 1, &Device::Cpu)?,
+        duration: None,
+    };
     let sampling = Sampling {
         points: steps + 1,
         sway: None,
         guidance: GUIDANCE,
     };
-    let operations = 2.0 * steps as f64 * operations(&mut model, 1);
-    let run = Run::new(move || {
-        let request = flow::Request {
-            noise: &noise,
-            audio_condition: &nothing,
-            spans: std::slice::from_ref(&whole),
-            text: &text,
-            style: &style,
-            negative_style: &no_style,
-            start_time: &start_time,
-            duration: None,
-        };
-        let sampled = flow::sample(&model, &request, &sampling, &mut |_, _, _| Ok(()))?;
-        if decoded {
-            autoencoder.decode_features(&sampled.latents.transpose(1, 2)?.contiguous()?)?;
-        }
-        Ok(())
-    });
-    Ok(run.costing(operations))
+    Ok(flow::sample(model, &request, &sampling, &mut |_, _, _| Ok(()))?.latents)
 }

@@ -145,7 +145,7 @@ fn set_up(args: &Args) -> Result<Run> {
         Job::OobleckEncode => autoencoder::encode(args.frames.unwrap_or(216), args.batch),
         Job::Features => features_job::set_up(),
         Job::Start => start::process(),
-        Job::FirstStep => start::first_step(),
+        Job::FirstStep => embedded::first_step(),
         Job::Hot => hot::run(args.operation.context("which operation?")?),
         Job::MatrixProduct => machine::matrix_product(),
         Job::MemoryCopy => machine::memory_copy(),

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::{Run, embedded};
+use crate::Run;
 
 /// Starts this program for one step of a clip and waits for its end.
 pub(crate) fn process() -> Result<Run> {
@@ -18,9 +18,4 @@ pub(crate) fn process() -> Result<Run> {
             false => bail!("{}", String::from_utf8_lossy(&output.stderr)),
         }
     }))
-}
-
-/// Loads the base that is inside of the programs and computes a guided step of a clip of 6 s.
-pub(crate) fn first_step() -> Result<Run> {
-    embedded::sampling(1, false)
 }
