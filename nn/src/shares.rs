@@ -6,8 +6,7 @@ use candle_core::backprop::GradStore;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Items of a share at most. A constant, not the number of cores: the same batch gives the same gradients, to the last
-/// bit, on any number of threads.
+/// Items of a share at most. A constant, not the number of cores: a batch draws the same dropout masks on any machine.
 const ITEMS_MAX: usize = 4;
 
 /// Cuts a batch into shares of nearly equal size, none above `most` items.
