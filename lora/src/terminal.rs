@@ -129,26 +129,6 @@ pub fn exit_with(result: anyhow::Result<()>) -> std::process::ExitCode {
     std::process::ExitCode::FAILURE
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{spoken_duration, told_once};
-
-    #[test]
-    fn a_cause_is_told_once() {
-        let error = anyhow::anyhow!("no space")
-            .context("a.wav: no space")
-            .context("the clip");
-        assert_eq!(told_once(&error), "the clip: a.wav: no space");
-    }
-
-    #[test]
-    fn durations_read_well() {
-        assert_eq!(spoken_duration(59.6), "1 min 0 s");
-        assert_eq!(spoken_duration(7.2), "7 s");
-        assert_eq!(spoken_duration(3_725.0), "1 h 2 min");
-    }
-}
-
 /// Opens the device that was asked for and tells which it is where that was not said.
 pub fn open_device(choice: DeviceChoice) -> Result<Device, LoraError> {
     let (device, line) = choice.open()?;
@@ -176,5 +156,25 @@ pub fn threads_from_text(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(threads @ 1..=MOST) => Ok(threads),
         _ => Err(format!("expected a number from 1 to {MOST}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{spoken_duration, told_once};
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("no space")
+            .context("a.wav: no space")
+            .context("the clip");
+        assert_eq!(told_once(&error), "the clip: a.wav: no space");
+    }
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(spoken_duration(59.6), "1 min 0 s");
+        assert_eq!(spoken_duration(7.2), "7 s");
+        assert_eq!(spoken_duration(3_725.0), "1 h 2 min");
     }
 }

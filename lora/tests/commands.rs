@@ -722,3 +722,27 @@ fn a_full_disk_leaves_no_adapter() {
     fails(&output, 1, &["disk/style.safetensors", "No space left"]);
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn a_place_where_no_adapter_can_be_is_refused_before_the_training() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    for (flags, word) in [
+        (&["--out", "v1", "--run-dir", "v1"][..], "--run-dir"),
+        (&["--run-dir", "segments"][..], "--run-dir"),
+        (&["--out", "segments"][..], "--out"),
+        (
+            &["--out", "segments/manifest.jsonl/a.safetensors"][..],
+            "manifest.jsonl",
+        ),
+    ] {
+        let output = train(folder.path(), flags);
+        assert_eq!(output.status.code(), Some(1), "{flags:?}");
+        let text = text(&output);
+        assert!(
+            text.contains(word) && !text.contains("best loss"),
+            "{flags:?}: {text}"
+        );
+        assert!(!folder.path().join("runs").exists(), "{flags:?}");
+    }
+}

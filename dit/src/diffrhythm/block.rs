@@ -4,7 +4,7 @@ use super::config::Config;
 use super::model::Trace;
 use candle_core::{Result, Tensor};
 use nn::ops::{AttentionOptions, RotaryTable, attention, rms_norm, rotary, swiglu};
-use nn::{Linear, Mode, Scope, VisitLinears, WeightsError};
+use nn::{Linear, Mode, Scope, VisitLinears, WeightsError, checkpointed};
 
 const NORM_EPSILON: f64 = 1e-6;
 
@@ -43,7 +43,7 @@ impl Block {
         })
     }
 
-    /// `[batch, frames, dim]` to the same.
+    /// `[batch, frames, dim]` to the same. Attention and MLP are checkpoints of their own if the mode asks for them.
     pub(crate) fn forward(
         &self,
         x: &Tensor,
@@ -52,24 +52,37 @@ impl Block {
         name: &str,
         trace: Trace<'_>,
     ) -> Result<Tensor> {
+        let (block, table) = (self.clone(), positions.clone());
+        let mixed = checkpointed(&[x], mode, move |inputs, mode| {
+            block.attend(&inputs[0], &table, mode)
+        })?;
+        trace(&format!("{name}.self_attn"), &mixed);
+        let x = (x + mixed)?;
+        let block = self.clone();
+        let changed = checkpointed(&[&x], mode, move |inputs, mode| {
+            block.transform(&inputs[0], mode)
+        })?;
+        let x = (x + changed)?;
+        trace(name, &x);
+        Ok(x)
+    }
+
+    fn attend(&self, x: &Tensor, positions: &RotaryTable, mode: &Mode) -> Result<Tensor> {
         let normal = rms_norm(x, &self.input_norm, NORM_EPSILON)?;
         let q = rotary(&self.q.forward(&normal, mode)?, positions)?;
         let k = rotary(&self.k.forward(&normal, mode)?, positions)?;
         let v = self.v.forward(&normal, mode)?;
-        let mixed = self
-            .o
-            .forward(&attention(&q, &k, &v, &self.attention)?, mode)?;
-        trace(&format!("{name}.self_attn"), &mixed);
-        let x = (x + mixed)?;
+        self.o
+            .forward_last(&attention(&q, &k, &v, &self.attention)?, mode)
+    }
 
-        let normal = rms_norm(&x, &self.mlp_norm, NORM_EPSILON)?;
+    fn transform(&self, x: &Tensor, mode: &Mode) -> Result<Tensor> {
+        let normal = rms_norm(x, &self.mlp_norm, NORM_EPSILON)?;
         let gated = swiglu(
             &self.gate.forward(&normal, mode)?,
             &self.up.forward(&normal, mode)?,
         )?;
-        let x = (x + self.down.forward_last(&gated, mode)?)?;
-        trace(name, &x);
-        Ok(x)
+        self.down.forward_last(&gated, mode)
     }
 }
 

@@ -7,7 +7,7 @@ use super::text::TextEmbedding;
 use crate::error::Error;
 use candle_core::{DType, Result, Tensor, bail};
 use nn::ops::{RotaryTable, layer_norm, silu};
-use nn::{Linear, Mode, Scope, VisitLinears, checkpointed};
+use nn::{Linear, Mode, Scope, VisitLinears};
 
 /// Base of the rotary angles; the reference's Llama configuration leaves it at its default.
 const ROTARY_THETA: f64 = 1e4;
@@ -197,14 +197,7 @@ impl DiffusionTransformer {
         let positions = RotaryTable::new(x.dim(1)?, self.config.head_dim(), ROTARY_THETA)?;
         for (number, block) in self.blocks.iter().enumerate() {
             let name = format!("block{number}");
-            x = if mode.is_checkpointed() {
-                let (block, positions) = (block.clone(), positions.clone());
-                checkpointed(&[&x], mode, move |inputs, mode| {
-                    block.forward(&inputs[0], &positions, mode, &name, &mut |_, _| {})
-                })?
-            } else {
-                block.forward(&x, &positions, mode, &name, trace)?
-            };
+            x = block.forward(&x, &positions, mode, &name, trace)?;
             if let Some(fused) = encoded.fused.get(number) {
                 trace(&format!("text_fusion{number}"), fused);
                 x = (x + fused)?;

@@ -3,7 +3,7 @@
 use super::config::Config;
 use candle_core::{Result, Tensor};
 use nn::ops::{AttentionOptions, Mask, RotaryTable, attention, layer_norm, rotary, swiglu_packed};
-use nn::{Linear, Mode, Scope, VisitLinears, WeightsError};
+use nn::{Linear, Mode, Scope, VisitLinears, WeightsError, checkpointed};
 
 const NORM_EPSILON: f64 = 1e-5;
 /// Inner width of the MLP over the block's.
@@ -55,6 +55,9 @@ impl Block {
     }
 
     /// `x`: `[batch, frames, dim]` to the same; `prompt`: `[batch, tokens, cross_attention_dim]`.
+    ///
+    /// Each of its three parts is a checkpoint of its own if the mode asks for them: every part that runs again saves its
+    /// last product, and one part's intermediates are less than a block's.
     pub(super) fn forward(
         &self,
         x: &Tensor,
@@ -62,20 +65,34 @@ impl Block {
         around: &Surroundings,
         mode: &Mode,
     ) -> Result<Tensor> {
-        let normal = self.self_norm.forward(x)?;
-        let positions = Some(&around.positions);
-        let mixed =
-            self.self_attention
-                .forward(&normal, &normal, positions, &around.frames, mode)?;
-        let x = (mixed + x)?;
-        let normal = self.cross_norm.forward(&x)?;
-        let mixed = self
-            .cross_attention
-            .forward(&normal, prompt, None, &around.tokens, mode)?;
-        let x = (mixed + x)?;
-        let normal = self.mlp_norm.forward(&x)?;
-        let gated = swiglu_packed(&self.mlp_in.forward(&normal, mode)?)?;
-        self.mlp_out.forward_last(&gated, mode)? + x
+        let (block, nearby) = (self.clone(), around.clone());
+        let x = checkpointed(&[x], mode, move |inputs, mode| {
+            let x = &inputs[0];
+            let normal = block.self_norm.forward(x)?;
+            let positions = Some(&nearby.positions);
+            let mixed =
+                block
+                    .self_attention
+                    .forward(&normal, &normal, positions, &nearby.frames, mode)?;
+            mixed + x
+        })?;
+        let (block, nearby) = (self.clone(), around.clone());
+        let x = checkpointed(&[&x, prompt], mode, move |inputs, mode| {
+            let (x, prompt) = (&inputs[0], &inputs[1]);
+            let normal = block.cross_norm.forward(x)?;
+            let mixed =
+                block
+                    .cross_attention
+                    .forward(&normal, prompt, None, &nearby.tokens, mode)?;
+            mixed + x
+        })?;
+        let block = self.clone();
+        checkpointed(&[&x], mode, move |inputs, mode| {
+            let x = &inputs[0];
+            let normal = block.mlp_norm.forward(x)?;
+            let gated = swiglu_packed(&block.mlp_in.forward(&normal, mode)?)?;
+            block.mlp_out.forward_last(&gated, mode)? + x
+        })
     }
 }
 
@@ -157,7 +174,8 @@ impl Attention {
             key_heads: self.key_heads,
             mask: mask.clone(),
         };
-        self.out.forward(&attention(&q, &k, &v, &options)?, mode)
+        self.out
+            .forward_last(&attention(&q, &k, &v, &options)?, mode)
     }
 }
 

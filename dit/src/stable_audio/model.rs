@@ -6,7 +6,7 @@ use super::embedding::{FourierFeatures, Projection, ResidualPointwise};
 use crate::error::Error;
 use candle_core::{DType, Device, Result, Tensor, bail};
 use nn::ops::{Mask, RotaryTable};
-use nn::{Linear, Mode, Scope, VisitLinears, Weights, checkpointed};
+use nn::{Linear, Mode, Scope, VisitLinears, Weights};
 use std::path::Path;
 
 /// Base of the rotary angles.
@@ -131,10 +131,7 @@ impl StableAudioTransformer {
         for (number, block) in self.blocks.iter().enumerate() {
             // A copy for each block: gradients for the prompt then add up in one order, with checkpoints and without.
             let prompt = prompt.copy()?;
-            let (block, around) = (block.clone(), around.clone());
-            x = checkpointed(&[&x, &prompt], mode, move |inputs, mode| {
-                block.forward(&inputs[0], &inputs[1], &around, mode)
-            })?;
+            x = block.forward(&x, &prompt, &around, mode)?;
             trace(&format!("block{number}"), &x);
         }
         let frames = inputs.x.dim(2)?;

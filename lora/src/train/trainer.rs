@@ -101,6 +101,11 @@ impl Trainer {
         if config.out == config.run_dir {
             return bad("is the adapter's name and the run folder's too; --run-dir names another");
         }
+        if config.run_dir == config.data {
+            let path = config.run_dir.clone();
+            let problem = "is the folder of the pieces; --run-dir names another".to_owned();
+            return Err(LoraError::BadFile { path, problem });
+        }
         let folder = config.out.parent().unwrap_or(Path::new(""));
         std::fs::create_dir_all(folder).map_err(LoraError::file(folder))?;
         let mut probe = config.out.clone().into_os_string();
