@@ -43,10 +43,22 @@ pub fn main() -> ExitCode {
     match run(args) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("cut-music: {error:#}");
+            eprintln!("cut-music: {}", told_once(&error));
             ExitCode::from(EXIT_FAILED)
         }
     }
+}
+
+/// An error and its causes, without those that a message before has told already.
+fn told_once(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            let colon = if text.is_empty() { "" } else { ": " };
+            text = format!("{text}{colon}{cause}");
+        }
+    }
+    text
 }
 
 fn run(args: args::Args) -> anyhow::Result<u8> {

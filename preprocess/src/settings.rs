@@ -120,7 +120,10 @@ impl Settings {
                 Self::LEAST_SECS
             ));
         }
-        if !(self.max_secs.is_finite() && self.max_secs >= self.min_secs) {
+        if !self.max_secs.is_finite() {
+            return refuse(format!("--max-secs {}: must be a number", self.max_secs));
+        }
+        if self.max_secs < self.min_secs {
             return refuse(format!(
                 "--max-secs {}: must not be below --min-secs {}",
                 self.max_secs, self.min_secs
@@ -132,8 +135,10 @@ impl Settings {
                 || !rises
                 || !times.iter().all(|time| time.is_finite() && *time > 0.0)
             {
+                let times: Vec<String> = times.iter().map(f64::to_string).collect();
                 return refuse(format!(
-                    "--at {times:?}: must be seconds above zero, each greater than the one before"
+                    "--at {}: must be seconds above zero, each greater than the one before",
+                    times.join(",")
                 ));
             }
             if self.trim_silence || self.drop_short {
@@ -143,14 +148,11 @@ impl Settings {
                 );
             }
         }
-        if self
+        if let Some(lufs) = self
             .loudness_lufs
-            .is_some_and(|lufs| !(-70.0..=0.0).contains(&lufs))
+            .filter(|lufs| !(-70.0..=0.0).contains(lufs))
         {
-            return refuse(format!(
-                "--loudness {:?}: must be -70 to 0 LUFS",
-                self.loudness_lufs
-            ));
+            return refuse(format!("--loudness {lufs}: must be -70 to 0 LUFS"));
         }
         if !(-60.0..=0.0).contains(&self.peak_ceiling_dbfs) {
             return refuse(format!(

@@ -65,6 +65,12 @@ impl Adapter {
                 description.format
             ));
         }
+        if !(description.alpha.is_finite() && description.alpha > 0.0) {
+            return Err(format!(
+                "the header says alpha {}, which no training allows; it was changed or damaged",
+                description.alpha
+            ));
+        }
         let (layers, trigger) = sort(tensors)?;
         for (name, LayerFactors { a, b }) in &layers {
             let rank = description.rank;
@@ -183,7 +189,8 @@ mod tests {
             bits in prop::array::uniform3(any::<u64>()),
         ) {
             let [alpha, dropout, loss] = bits.map(f64::from_bits);
-            prop_assume!(alpha.is_finite() && dropout.is_finite() && loss.is_finite());
+            let alpha = alpha.abs();
+            prop_assume!(alpha.is_finite() && alpha > 0.0 && dropout.is_finite() && loss.is_finite());
             let mut adapter = adapter();
             adapter.description.alpha = alpha;
             adapter.description.dropout = dropout;
@@ -193,8 +200,18 @@ mod tests {
             prop_assert_eq!(
                 [description.alpha, description.dropout, description.validation_loss.unwrap()]
                     .map(f64::to_bits),
-                bits
+                [alpha, dropout, loss].map(f64::to_bits)
             );
+        }
+    }
+
+    #[test]
+    fn an_impossible_alpha_is_refused() {
+        for alpha in [0.0, -16.0] {
+            let mut adapter = adapter();
+            adapter.description.alpha = alpha;
+            let error = Adapter::from_bytes(&adapter.to_bytes().unwrap(), &Device::Cpu);
+            assert!(error.unwrap_err().contains("alpha"), "{alpha}");
         }
     }
 

@@ -111,6 +111,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     let names = adapters
         .iter()
         .map(|(adapter, ..)| adapter.description.trigger_words.join(" "))
+        // They come from a file, and go to a terminal.
+        .map(|words| words.replace(char::is_control, " "))
+        .filter(|words| !words.is_empty())
         .collect::<Vec<_>>();
     if !names.is_empty() {
         tell(format_args!("style: {}", names.join(" + ")));
