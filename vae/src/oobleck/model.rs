@@ -6,11 +6,11 @@ use std::sync::OnceLock;
 use candle_core::{Device, Tensor};
 use nn::{Scope, Weights};
 
-use super::OobleckConfig;
 use super::decoder::Decoder;
 use super::encoder::Encoder;
 use super::layout::Layout;
 use super::receptive_field::{decoder_context, encoder_context};
+use super::{OobleckConfig, WHOLE_VALUES};
 use crate::error::check_shape;
 use crate::identity::Source;
 use crate::tiling::{run_exact_down, run_exact_up, run_reference};
@@ -106,8 +106,15 @@ impl OobleckAutoencoder {
 
     /// Mean and scale before they become a distribution, `[batch, 2 * latent_channels, frames]`.
     pub fn encode_parameters(&self, audio: &Tensor) -> Result<Tensor, VaeError> {
-        self.check_audio(audio)?;
-        self.encoder()?.forward(&audio.contiguous()?)
+        let frames = self.check_audio(audio)? / self.hop();
+        let encoder = self.encoder()?;
+        let context = encoder_context(&self.config);
+        let core = self.longest_stretch(frames, context);
+        each_item(audio, |item| {
+            run_exact_down(item, core, context, self.hop(), |tile| {
+                encoder.forward(&tile.contiguous()?)
+            })
+        })
     }
 
     /// As [`OobleckAutoencoder::encode_parameters`], in tiles.
@@ -128,6 +135,21 @@ impl OobleckAutoencoder {
             Tiling::Reference { chunk, overlap } => run_reference(audio, chunk, overlap, |tile| {
                 self.encoder()?.forward(&tile.contiguous()?)
             }),
+        }
+    }
+
+    /// Latent frames that are computed at a time, of `frames` in all: so many that the levels of two and more blocks from
+    /// the latents are computed whole, or all if that is too few beside what tiles must overlap by.
+    fn longest_stretch(&self, frames: usize, context: usize) -> usize {
+        const WORTH_OVERLAPS: usize = 4;
+        let widths = self.config.decoder_widths();
+        let strides = self.config.downsampling_ratios.iter().rev();
+        let level = strides.len().min(2);
+        let values = widths[level] * strides.take(level).product::<usize>();
+        let core = (WHOLE_VALUES / values).saturating_sub(2 * context);
+        match core >= WORTH_OVERLAPS * context {
+            true => core,
+            false => frames.max(1),
         }
     }
 
@@ -186,8 +208,15 @@ impl Autoencoder for OobleckAutoencoder {
     }
 
     fn decode(&self, latents: &Tensor) -> Result<Tensor, VaeError> {
-        self.check_latents(latents)?;
-        self.decoder()?.forward(&latents.contiguous()?)
+        let frames = self.check_latents(latents)?;
+        let decoder = self.decoder()?;
+        let context = decoder_context(&self.config);
+        let core = self.longest_stretch(frames, context);
+        each_item(latents, |item| {
+            run_exact_up(item, core, context, self.hop(), |tile| {
+                decoder.forward(&tile.contiguous()?)
+            })
+        })
     }
 
     fn encode_tiled(&self, audio: &Tensor, tiling: Tiling) -> Result<Posterior, VaeError> {
@@ -222,6 +251,21 @@ fn kept<T>(lock: &OnceLock<T>, load: impl FnOnce() -> Result<T, VaeError>) -> Re
             Ok(lock.get_or_init(|| value))
         }
     }
+}
+
+/// Runs the items of a batch one after another: each uses all threads, and a batch needs no more memory than an item.
+fn each_item(
+    batch: &Tensor,
+    run: impl Fn(&Tensor) -> Result<Tensor, VaeError>,
+) -> Result<Tensor, VaeError> {
+    let items = batch.dim(0)?;
+    if items == 1 {
+        return run(batch);
+    }
+    let results: Vec<Tensor> = (0..items)
+        .map(|item| run(&batch.narrow(0, item, 1)?))
+        .collect::<Result<_, _>>()?;
+    Ok(Tensor::cat(&results, 0)?)
 }
 
 /// `ln(1 + e^x)` without overflow: `max(x, 0) + ln(1 + e^-|x|)`.
