@@ -26,11 +26,6 @@ impl Mode {
         }
     }
 
-    /// Whether parts of a model run as checkpoints.
-    pub fn is_checkpointed(&self) -> bool {
-        self.checkpoints().is_some()
-    }
-
     /// Where checkpointed parts leave their gradients, if there are to be any.
     pub(crate) fn checkpoints(&self) -> Option<&Checkpoints> {
         match self {

@@ -84,10 +84,7 @@ enum Values {
 
 impl Stored {
     pub(super) fn new(weight: Tensor, precision: WeightPrecision) -> Result<Self> {
-        if precision == WeightPrecision::F32 {
-            return Ok(Self::Whole(weight));
-        }
-        if !weight.device().is_cpu() {
+        if precision == WeightPrecision::F32 || !weight.device().is_cpu() {
             return match precision {
                 WeightPrecision::F32 => Ok(Self::Whole(weight)),
                 WeightPrecision::F16 => weight.to_dtype(DType::F16).map(Self::Whole),

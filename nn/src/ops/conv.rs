@@ -14,6 +14,12 @@ use crate::storage::{gradient_for, incoming, slice, with_values};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use geometry::Geometry;
 
+/// Pieces that each of `parts` independent parts is cut into: two for a thread, so that none waits long for the last.
+fn pieces_of_each(parts: usize) -> usize {
+    const PIECES_PER_THREAD: usize = 2;
+    (PIECES_PER_THREAD * rayon::current_num_threads()).div_ceil(parts.max(1))
+}
+
 /// How [`conv1d`] walks over its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv1dOptions {

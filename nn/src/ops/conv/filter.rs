@@ -1,7 +1,7 @@
 //! A fixed kernel of one group, prepared for convolving tile by tile.
 
-use super::Conv1dOptions;
 use super::minimal_filter::{self, Frames, fill_window};
+use super::{Conv1dOptions, pieces_of_each};
 use crate::matrix::{MatrixMut, MatrixRef, Threads};
 use rayon::prelude::*;
 
@@ -11,8 +11,6 @@ const MINIMAL_CHANNELS: usize = 32;
 const TILE_VALUES: usize = 48 * 1024;
 /// Output frames of a tile at least.
 const TILE_FRAMES_MIN: usize = 128;
-/// Pieces of work per thread, so that none waits long for the last.
-const PIECES_PER_THREAD: usize = 2;
 
 /// The kernel of a convolution without groups.
 pub(crate) struct Filter {
@@ -121,7 +119,7 @@ impl Filter {
             ..
         } = self.options;
         let batch = y.len() / (outputs * output_frames).max(1);
-        let wanted = (PIECES_PER_THREAD * rayon::current_num_threads()).div_ceil(batch.max(1));
+        let wanted = pieces_of_each(batch);
         let width = (TILE_VALUES / (inputs * taps))
             .min(output_frames.div_ceil(wanted))
             .max(TILE_FRAMES_MIN);

@@ -1,6 +1,7 @@
 //! The three kernels of a convolution's geometry, as tiles of unfolded input times weight, parallel over batch,
 //! groups and tiles.
 
+use super::pieces_of_each;
 use crate::matrix::{MatrixMut, MatrixRef, Threads};
 use crate::simd::{dot, vectorized};
 use rayon::prelude::*;
@@ -10,8 +11,6 @@ use std::ops::Range;
 const TILE_VALUES: usize = 128 * 1024;
 /// Frames in a tile at least and at most.
 const TILE_FRAMES: Range<usize> = 128..4096;
-/// Pieces of work per thread, so that none waits long for the last.
-const PIECES_PER_THREAD: usize = 2;
 
 /// Sizes of a convolution that reads `[batch, groups * inputs, input_frames]` and writes
 /// `[batch, groups * outputs, output_frames]` with a weight `[groups * outputs, inputs, taps]`.
@@ -206,13 +205,13 @@ impl Geometry {
     /// `parts` other pieces.
     fn tile_frames(&self, channels: usize, parts: usize) -> usize {
         let cached = TILE_VALUES / (channels * self.taps);
-        let wanted = (PIECES_PER_THREAD * rayon::current_num_threads()).div_ceil(parts);
+        let wanted = pieces_of_each(parts);
         let shared = self.output_frames.div_ceil(wanted);
         cached.min(shared).clamp(TILE_FRAMES.start, TILE_FRAMES.end)
     }
 
     fn channels_per_piece(&self, parts: usize) -> usize {
-        let wanted = (PIECES_PER_THREAD * rayon::current_num_threads()).div_ceil(parts);
+        let wanted = pieces_of_each(parts);
         self.inputs.div_ceil(wanted)
     }
 

@@ -6,6 +6,7 @@
 //! the channels, and transformed back. The points, 0, infinity and five pairs, are the ones that lost least precision in
 //! single precision among simple fractions: 4e-6 of the result's size, where the direct sum loses 5e-7.
 
+use super::pieces_of_each;
 use crate::matrix::{MatrixMut, MatrixRef, Threads};
 use crate::simd::vectorized;
 use rayon::prelude::*;
@@ -22,8 +23,6 @@ const PAIRS: [f64; 5] = [1.0, 0.4, 2.0 / 3.0, 1.5, 2.5];
 const LANES: usize = 8;
 /// Transforms in a tile: as many as the matrix product is fastest with.
 const TILE_TRANSFORMS: usize = 144;
-/// Pieces of work per thread, so that none waits long for the last.
-const PIECES_PER_THREAD: usize = 2;
 
 /// A kernel `[outputs, inputs, 7]` at the points: `[points, outputs, inputs]`.
 #[derive(Clone)]
@@ -326,7 +325,7 @@ impl Kernel {
 
 /// Transforms per phase of the dilation in one tile: a multiple of the lanes.
 fn tile_transforms(batch: usize, frames: &Frames<'_>) -> usize {
-    let wanted = (PIECES_PER_THREAD * rayon::current_num_threads()).div_ceil(batch);
+    let wanted = pieces_of_each(batch);
     let shared = frames
         .output
         .div_ceil(OUTPUTS * frames.dilation)
