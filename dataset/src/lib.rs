@@ -2,7 +2,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | `manifest.jsonl`, one piece a line | [`Piece`], [`read_manifest`], [`write_manifest`] |
+//! | `manifest.jsonl`, one piece a line | [`Piece`], [`read_manifest`], [`parse_manifest`], [`write_manifest`] |
 //! | which songs train, which are held out | [`Split`], [`assign_splits`] |
 //! | tags in a `.txt` beside a sound | [`read_tags`], [`parse_tags`] |
 //! | content hashes | [`hash_file`], [`hash_samples`], [`ContentHasher`] |
@@ -29,7 +29,8 @@ pub use aside::write_aside;
 pub use hash::{ContentHasher, hash_file, hash_samples};
 pub use latent_cache::{CachedLatents, LatentCache, LatentCacheError};
 pub use manifest::{
-    MANIFEST_NAME, MANIFEST_VERSION, ManifestError, Piece, read_manifest, write_manifest,
+    MANIFEST_NAME, MANIFEST_VERSION, ManifestError, Piece, parse_manifest, read_manifest,
+    write_manifest,
 };
 pub use sidecar::{parse_tags, read_tags};
 pub use split::{Split, assign_splits};

@@ -185,18 +185,23 @@ pub fn read_manifest(folder: &Path) -> Result<Vec<Piece>, ManifestError> {
             source,
         },
     })?;
+    parse_manifest(BufReader::new(file), &path)
+}
+
+/// The same for a manifest that is no file of a folder; `path` is what errors call it.
+pub fn parse_manifest(text: impl BufRead, path: &Path) -> Result<Vec<Piece>, ManifestError> {
     let mut checker = Checker::default();
     let mut pieces = Vec::new();
-    for (index, line) in BufReader::new(file).lines().enumerate() {
+    for (index, line) in text.lines().enumerate() {
         let at_line = |detail: String| ManifestError::Line {
-            path: path.clone(),
+            path: path.to_owned(),
             line: index + 1,
             detail,
         };
         let line = line.map_err(|source| match source.kind() {
             io::ErrorKind::InvalidData => at_line("it is not UTF-8 text".to_owned()),
             _ => ManifestError::Read {
-                path: path.clone(),
+                path: path.to_owned(),
                 source,
             },
         })?;
