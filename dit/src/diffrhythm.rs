@@ -19,7 +19,9 @@ mod block;
 pub mod config;
 mod embedding;
 pub mod model;
+mod released;
 mod text;
 
 pub use config::Config;
+pub(crate) use embedding::TIME_SCALE;
 pub use model::{DiffusionTransformer, Drops, EncodedText, Inputs, Presence};

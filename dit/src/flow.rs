@@ -3,7 +3,7 @@
 //! Time runs from 0, noise, to 1, data. A point on the way is `x_t = (1 - t) noise + t data`, the model predicts the
 //! constant velocity `data - noise`, and sampling integrates it from 0 to 1 with Euler steps.
 
-use crate::diffrhythm::{DiffusionTransformer, Drops, EncodedText, Inputs, Presence};
+use crate::diffrhythm::{DiffusionTransformer, Drops, EncodedText, Inputs, Presence, TIME_SCALE};
 use candle_core::{Result, Tensor, bail};
 use nn::{Mode, Stream};
 use std::ops::Range;
@@ -92,6 +92,22 @@ pub fn time_grid(points: usize, sway: Option<f64>) -> Vec<f32> {
     swayed.map(|time| time as f32).collect()
 }
 
+/// [`time_grid`] as the reference's pipeline has it, which runs in half precision, the grid too.
+pub fn half_precision_grid(points: usize) -> Vec<f32> {
+    time_grid(points, None).into_iter().map(rounded).collect()
+}
+
+/// The time that a model in f32 must be given to see what the reference's sees in half precision, where a time is rounded
+/// once and its thousandfold, which the sinusoids are taken of, again.
+pub fn half_precision_time(time: f32) -> f32 {
+    rounded(TIME_SCALE * rounded(time)) / TIME_SCALE
+}
+
+/// To the nearest number of 11 bits.
+fn rounded(value: f32) -> f32 {
+    half::f16::from_f32(value).to_f32()
+}
+
 /// How to sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
@@ -101,6 +117,25 @@ pub struct Sampling {
     pub sway: Option<f64>,
     /// Classifier-free guidance (Ho and Salimans 2022): `v + (v - null) * guidance`. Zero skips the null branch.
     pub guidance: f64,
+    /// Whether the model is to see times as in the reference's pipeline, which rounds them to half precision; without sway.
+    pub half_precision_times: bool,
+}
+
+impl Sampling {
+    /// Points in time, and each as the model sees it.
+    fn grid(&self) -> Vec<(f32, f32)> {
+        let seen = |time| (time, half_precision_time(time));
+        match self.half_precision_times {
+            true => half_precision_grid(self.points)
+                .into_iter()
+                .map(seen)
+                .collect(),
+            false => time_grid(self.points, self.sway)
+                .into_iter()
+                .map(|time| (time, time))
+                .collect(),
+        }
+    }
 }
 
 /// What to sample.
@@ -149,12 +184,13 @@ pub fn sample(
         bail!("sampling: {} points make no step", sampling.points);
     }
     let prepared = Prepared::new(model, request, sampling.guidance)?;
-    let grid = time_grid(sampling.points, sampling.sway);
+    let grid = sampling.grid();
     let mut x = request.noise.detach();
     progress(0, grid.len() - 1, &x)?;
     for (step, times) in grid.windows(2).enumerate() {
-        let velocity = prepared.guided(model, &x, times[0])?;
-        x = (x + velocity.affine(f64::from(times[1] - times[0]), 0.0)?)?;
+        let ((from, seen), (to, _)) = (times[0], times[1]);
+        let velocity = prepared.guided(model, &x, seen)?;
+        x = (x + velocity.affine(f64::from(to - from), 0.0)?)?;
         progress(step + 1, grid.len() - 1, &x)?;
     }
     let latents = prepared

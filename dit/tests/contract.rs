@@ -7,12 +7,12 @@
 
 mod common;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Tensor, Var};
 use common::{Arguments, for_targets, is_target};
 use dit::diffrhythm::{Config, DiffusionTransformer, Drops, Presence};
 use nn::{Linear, LoraWeights, Mode, Stream, VisitLinears, Weights};
 use std::collections::{BTreeMap, HashMap};
-use testing::{assert_close, assert_equal, pseudo_random};
+use testing::{assert_close, assert_equal, device, pseudo_random_on};
 
 /// The embedded base's proportions, smaller.
 fn config(causal: bool) -> Config {
@@ -112,7 +112,7 @@ fn tensors(config: &Config) -> HashMap<String, Tensor> {
     let noise = Stream::new(1);
     let value = |name: &str, shape: Vec<usize>| {
         let spread = 1.0 / (shape[1..].iter().product::<usize>() as f64).sqrt();
-        (noise.named(name).normal(shape, &Device::Cpu).unwrap() * spread).unwrap()
+        (noise.named(name).normal(shape, &device()).unwrap() * spread).unwrap()
     };
     shapes
         .into_iter()
@@ -140,7 +140,7 @@ fn attach(model: &mut DiffusionTransformer, zero: bool, dropout: f64) -> BTreeMa
     for_targets(model, |linear| {
         let noise = Stream::new(2).named(linear.name());
         let normal = |part: &str, shape: (usize, usize)| {
-            (noise.named(part).normal(shape, &Device::Cpu).unwrap() * 0.2).unwrap()
+            (noise.named(part).normal(shape, &device()).unwrap() * 0.2).unwrap()
         };
         let a = Var::from_tensor(&normal("a", (4, linear.in_features()))).unwrap();
         let b = normal("b", (linear.out_features(), 4));
@@ -260,7 +260,7 @@ fn causal_attention_leaves_early_frames_alone() {
         let model = load(causal);
         let arguments = Arguments::example(model.config(), 1, 60);
         let mut changed = arguments.clone();
-        let late = pseudo_random((1, 5, 6), 9);
+        let late = pseudo_random_on((1, 5, 6), 9, &device());
         changed.x = Tensor::cat(&[&arguments.x.narrow(1, 0, 55).unwrap(), &late], 1).unwrap();
         let early = |t: Tensor| t.narrow(1, 0, 25).unwrap();
         let (one, other) = (early(run(&model, &arguments)), early(run(&model, &changed)));
@@ -443,7 +443,7 @@ fn inputs_that_do_not_fit_are_named() {
         },
         "time has shape [1]",
     );
-    let unknown = Tensor::full(49u32, (2, 19), &Device::Cpu).unwrap();
+    let unknown = Tensor::full(49u32, (2, 19), &device()).unwrap();
     fails(
         Arguments {
             text: unknown,

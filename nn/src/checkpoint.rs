@@ -239,7 +239,7 @@ impl CustomOp2 for Part {
 mod tests {
     use super::*;
     use crate::random::Stream;
-    use testing::pseudo_random;
+    use testing::{device, pseudo_random, pseudo_random_on};
 
     fn training(checkpoints: Option<Checkpoints>) -> Mode {
         Mode::Training {
@@ -250,11 +250,11 @@ mod tests {
 
     /// Gradients of a chain of two parts that share a variable and a second input, with checkpoints and without.
     fn gradients(batch: usize, input_is_variable: bool, checkpoint: bool) -> Vec<Vec<f32>> {
-        let variable = |seed| Var::from_tensor(&pseudo_random((4, 4), seed)).unwrap();
+        let tensor = |rows, seed| pseudo_random_on((rows, 4), seed, &device());
+        let variable = |seed| Var::from_tensor(&tensor(4, seed)).unwrap();
         let (shared, first, second) = (variable(1), variable(2), variable(3));
-        let context = Var::from_tensor(&pseudo_random((batch, 4), 4)).unwrap();
-        let x = pseudo_random((batch, 4), 5);
-        let x = Var::from_tensor(&x).unwrap();
+        let context = Var::from_tensor(&tensor(batch, 4)).unwrap();
+        let x = Var::from_tensor(&tensor(batch, 5)).unwrap();
         let input = match input_is_variable {
             true => x.as_tensor().clone(),
             false => x.as_detached_tensor(),

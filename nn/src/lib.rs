@@ -53,7 +53,9 @@ mod storage;
 pub mod weights;
 
 pub use checkpoint::{Checkpoints, checkpointed};
-pub use linear::{Linear, LoraWeights, VisitLinears, WeightPrecision};
+pub use linear::{
+    Delta, Linear, LoraWeights, Magnitude, VisitLinears, WeightChange, WeightPrecision,
+};
 pub use mode::Mode;
 pub use optimizer::{AdamW, AdamWOptions, clip_factor};
 pub use random::Stream;

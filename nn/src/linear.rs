@@ -5,11 +5,15 @@
 //! | frozen | none | x |
 //! | frozen | some | x, A, B (the weight is captured by the op, so none is ever computed for it) |
 //! | variable | any | x, weight, bias, and A, B of the adapters |
+//!
+//! Beside them there are other changes of the weight ([`WeightChange`]: DoRA, LoKr), for finished adapters.
 
+mod change;
 mod composed;
 mod op;
 mod stored;
 
+pub use change::{Delta, Magnitude, WeightChange};
 pub use stored::WeightPrecision;
 
 use crate::mode::Mode;
@@ -37,6 +41,7 @@ pub struct Linear {
     weight: Stored,
     bias: Option<Tensor>,
     adapters: Vec<LoraWeights>,
+    changes: Vec<change::Attached>,
 }
 
 impl Linear {
@@ -51,18 +56,23 @@ impl Linear {
         out_features: usize,
         bias: bool,
     ) -> std::result::Result<Self, WeightsError> {
+        let precision = scope.weights().precision();
         Ok(Self {
             name: scope.path().to_string(),
-            weight: Stored::new(
-                scope.get("weight", &[out_features, in_features])?,
-                scope.weights().precision(),
-            )
-            .map_err(|error| scope.failed("weight", error))?,
+            weight: match scope.mapped("weight", &[out_features, in_features])? {
+                Some(halves) => Stored::mapped(halves, out_features, in_features, precision),
+                None => Stored::new(
+                    scope.get("weight", &[out_features, in_features])?,
+                    precision,
+                )
+                .map_err(|error| scope.failed("weight", error))?,
+            },
             bias: match bias {
                 true => Some(scope.get("bias", &[out_features])?),
                 false => None,
             },
             adapters: Vec::new(),
+            changes: Vec::new(),
         })
     }
 
@@ -86,6 +96,7 @@ impl Linear {
             weight: Stored::Whole(weight),
             bias,
             adapters: Vec::new(),
+            changes: Vec::new(),
         })
     }
 
@@ -119,29 +130,60 @@ impl Linear {
                 self.in_features()
             );
         }
-        if !x.device().is_cpu() {
-            return composed::forward(self, x, mode);
-        }
-        let x = x.contiguous()?;
+        let y = match x.device().is_cpu() {
+            true => self.low_rank(&x.contiguous()?, mode, needed)?,
+            false => composed::forward(self, x, mode)?,
+        };
+        self.changed(x, y)
+    }
+
+    /// The layer with its low-rank adapters, on the CPU.
+    fn low_rank(&self, x: &Tensor, mode: &Mode, needed: bool) -> Result<Tensor> {
         let trained = self.weight.track_op() || self.bias.as_ref().is_some_and(Tensor::track_op);
         let (mut y, remaining) = match self.adapters.split_first() {
             _ if trained => (
-                op::trainable(&x, &self.weight.widened()?, self.bias.as_ref())?,
+                op::trainable(x, &self.weight.widened()?, self.bias.as_ref())?,
                 self.adapters.as_slice(),
             ),
-            None => return op::frozen(&x, &self.weight, self.bias.as_ref(), needed),
+            None => return op::frozen(x, &self.weight, self.bias.as_ref(), needed),
             Some((first, rest)) => {
                 let base = Some((&self.weight, self.bias.as_ref()));
-                let mask = self.keep_mask(0, first, &x, mode);
-                (op::adapted(&x, base, first, mask, needed)?, rest)
+                let mask = self.keep_mask(0, first, x, mode);
+                (op::adapted(x, base, first, mask, needed)?, rest)
             }
         };
         let fused = self.adapters.len() - remaining.len();
         for (number, adapter) in remaining.iter().enumerate() {
-            let mask = self.keep_mask(number + fused, adapter, &x, mode);
-            y = (y + op::adapted(&x, None, adapter, mask, needed)?)?;
+            let mask = self.keep_mask(number + fused, adapter, x, mode);
+            y = (y + op::adapted(x, None, adapter, mask, needed)?)?;
         }
         Ok(y)
+    }
+
+    /// `y` and what the changes add to it; those at strength 0 leave every bit as it is.
+    fn changed(&self, x: &Tensor, y: Tensor) -> Result<Tensor> {
+        let mut at_work = self
+            .changes
+            .iter()
+            .filter(|attached| attached.change.strength != 0.0)
+            .peekable();
+        if at_work.peek().is_none() {
+            return Ok(y);
+        }
+        let rows = x.reshape(((), self.in_features()))?.contiguous()?;
+        let mut sum = y.reshape(((), self.out_features()))?;
+        for attached in at_work {
+            sum = (sum + attached.apply(&rows, |x| self.bare_product(x))?)?;
+        }
+        sum.reshape(y.shape())
+    }
+
+    /// Rows of `x W^T`, without bias and adapters.
+    fn bare_product(&self, x: &Tensor) -> Result<Tensor> {
+        match x.device().is_cpu() {
+            true => op::frozen(x, &self.weight, None, true),
+            false => composed::product(x, &self.weight.in_memory()?.t()?),
+        }
     }
 
     /// Full name of the layer's tensors without `.weight`: what adapter files call it.
@@ -218,17 +260,63 @@ impl Linear {
         Ok(())
     }
 
+    /// Adds a change of the weight; low-rank adapters that are trained go to [`attach`](Self::attach). All changes are taken
+    /// from the weight that the layer has now.
+    ///
+    /// # Errors
+    /// When its shapes do not fit the layer.
+    pub fn attach_change(&mut self, change: WeightChange) -> Result<()> {
+        let dims = (self.out_features(), self.in_features());
+        let attached = change::Attached::new(change, || self.weight.widened(), dims);
+        match attached {
+            Ok(attached) => self.changes.push(attached),
+            Err(error) => bail!("{}: {error}", self.name),
+        }
+        Ok(())
+    }
+
+    /// The changes attached now.
+    pub fn changes(&self) -> impl ExactSizeIterator<Item = &WeightChange> {
+        self.changes.iter().map(|attached| &attached.change)
+    }
+
     /// Removes every adapter; the layer is the base again.
     pub fn detach_all(&mut self) {
         self.adapters.clear();
+        self.changes.clear();
     }
 
-    /// Folds every adapter into the weight, which is then `W + sum of scale B A`, in f32. A new tensor: copies of this
-    /// layer keep theirs.
+    /// Folds every adapter into the weight, which is then `W + sum of scale B A` and of the other changes, in f32. A new
+    /// tensor: copies of this layer keep theirs.
     ///
     /// # Errors
     /// When candle fails.
     pub fn merge(&mut self) -> Result<()> {
+        if let Some(difference) = self.changes_difference()? {
+            // What the changes add is taken from the weight before the adapters are folded into it.
+            self.merge_low_rank()?;
+            self.weight = Stored::Whole((self.weight.widened()? + difference)?);
+            self.changes.clear();
+            return Ok(());
+        }
+        self.merge_low_rank()
+    }
+
+    /// The sum of what the changes add to the weight.
+    fn changes_difference(&self) -> Result<Option<Tensor>> {
+        let mut sum: Option<Tensor> = None;
+        for change in self.changes() {
+            let difference =
+                (change.difference(&self.weight.widened()?.detach())? * change.strength)?;
+            sum = Some(match sum {
+                None => difference,
+                Some(sum) => (sum + difference)?,
+            });
+        }
+        Ok(sum)
+    }
+
+    fn merge_low_rank(&mut self) -> Result<()> {
         for adapter in self.adapters.drain(..) {
             let product = adapter.b.detach().matmul(&adapter.a.detach())?;
             let sum = (self.weight.widened()?.detach() + (product * adapter.scale)?)?;
@@ -261,6 +349,7 @@ impl std::fmt::Debug for Linear {
             .field("in_features", &self.in_features())
             .field("out_features", &self.out_features())
             .field("adapters", &self.adapters.len())
+            .field("changes", &self.changes.len())
             .finish_non_exhaustive()
     }
 }

@@ -32,6 +32,47 @@ impl WarmupCosine {
     }
 }
 
+/// A cosine whose half period is half of the run, so that the second half climbs back to the peak: torch's
+/// `CosineAnnealingLR` with `T_max` at half of the steps, as the LoRA project zachyu-1231/lora-music-generation uses it
+/// (`Lora.py`). For comparison with it alone.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReturningCosine {
+    /// Rate of the first step.
+    pub peak: f64,
+    /// Share of the peak in the middle of the run.
+    pub floor_ratio: f64,
+    /// Steps of the whole run.
+    pub total_steps: usize,
+}
+
+impl ReturningCosine {
+    /// The rate of a step, counted from zero.
+    pub fn at(&self, step: usize) -> f64 {
+        let half = (self.total_steps / 2).max(1);
+        let share = (1.0 + (std::f64::consts::PI * step as f64 / half as f64).cos()) / 2.0;
+        self.peak * (self.floor_ratio + (1.0 - self.floor_ratio) * share)
+    }
+}
+
+/// Either of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Schedule {
+    /// Up once, down once.
+    WarmupCosine(WarmupCosine),
+    /// Down and up again.
+    ReturningCosine(ReturningCosine),
+}
+
+impl Schedule {
+    /// The rate of a step, counted from zero.
+    pub fn at(&self, step: usize) -> f64 {
+        match self {
+            Self::WarmupCosine(schedule) => schedule.at(step),
+            Self::ReturningCosine(schedule) => schedule.at(step),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +91,17 @@ mod tests {
         assert_eq!(schedule.at(4), 2e-3);
         assert!((schedule.at(99) - 2e-4).abs() < 1e-12);
         assert_eq!(schedule.at(99), schedule.at(1000));
+    }
+
+    #[test]
+    fn the_references_rate_climbs_back() {
+        let schedule = ReturningCosine {
+            peak: 2e-4,
+            floor_ratio: 0.1,
+            total_steps: 100,
+        };
+        assert_eq!((schedule.at(0), schedule.at(100)), (2e-4, 2e-4));
+        assert!((schedule.at(50) - 2e-5).abs() < 1e-12);
     }
 
     proptest! {

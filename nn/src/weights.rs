@@ -1,5 +1,5 @@
-//! Strict loading of safetensors: every tensor that a model asks for is there, has the right shape and finite values,
-//! and no tensor of the file is left over.
+//! Strict loading of weights: every tensor that a model asks for is there, has the right shape and finite values, and no
+//! tensor of the file is left over. Files are read by the crate `checkpoint`, whatever their format.
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
@@ -13,24 +13,20 @@
 //! ```
 
 mod error;
+mod mapped;
 
 pub use error::WeightsError;
+pub(crate) use mapped::MappedHalves;
 
 use crate::linear::WeightPrecision;
 use candle_core::{DType, Device, Tensor};
+use checkpoint::{ElementType, TensorFile};
 use half::slice::HalfFloatSliceExt;
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes before the header: its length as a little-endian u64.
-const LENGTH_BYTES: u64 = 8;
-/// The format's own limit on the header (safetensors `MAX_HEADER_SIZE`).
-const HEADER_MAX_BYTES: u64 = 100_000_000;
 /// Names listed in an error before "and N more".
 const NAMES_SHOWN: usize = 8;
 
@@ -50,14 +46,7 @@ struct Inner {
 
 enum Source {
     /// Tensors are read when asked for, so that a large file is never in memory twice.
-    File {
-        file: Mutex<File>,
-        header: Header,
-    },
-    Bytes {
-        bytes: Cow<'static, [u8]>,
-        header: Header,
-    },
+    File(TensorFile),
     Tensors(HashMap<String, Tensor>),
     MadeUp(Box<MakeUp>),
 }
@@ -65,64 +54,42 @@ enum Source {
 /// From a name and a shape to values.
 type MakeUp = dyn Fn(&str, &[usize]) -> candle_core::Result<Tensor> + Send + Sync;
 
-struct Header {
-    metadata: Metadata,
-    data_start: u64,
-}
-
 impl Weights {
-    /// Opens a safetensors file; only its header is read now.
+    /// Opens a file of weights, of any format that [`TensorFile::open`] knows; only its table of contents is read now.
     ///
     /// # Errors
-    /// [`WeightsError::Read`] or [`WeightsError::Broken`].
+    /// [`WeightsError::File`].
     pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Self, WeightsError> {
-        let origin = path.as_ref().display().to_string();
-        let read_error = |source| WeightsError::Read {
-            origin: origin.clone(),
-            source,
-        };
-        let mut file = File::open(&path).map_err(read_error)?;
-        let file_bytes = file.metadata().map_err(read_error)?.len();
-        let mut length = Vec::new();
-        (&mut file)
-            .take(LENGTH_BYTES)
-            .read_to_end(&mut length)
-            .map_err(read_error)?;
-        let header_bytes = header_length(&origin, &length, file_bytes)?;
-        let mut text = Vec::new();
-        (&mut file)
-            .take(header_bytes)
-            .read_to_end(&mut text)
-            .map_err(read_error)?;
-        let header = parse_header(&origin, &text, file_bytes)?;
-        let file = Mutex::new(file);
-        Ok(Self::new(origin, device, Source::File { file, header }))
+        let file = TensorFile::open(path.as_ref())?;
+        Ok(Self::from_tensor_file(file, device))
     }
 
-    /// Reads the bytes of a safetensors file, owned or part of the program; `origin` is what errors call it.
+    /// Reads the bytes of such a file, owned or part of the program; `origin` is what errors call it.
     ///
     /// # Errors
-    /// [`WeightsError::Broken`].
+    /// [`WeightsError::File`].
     pub fn from_bytes(
         bytes: impl Into<Cow<'static, [u8]>>,
         origin: &str,
         device: &Device,
     ) -> Result<Self, WeightsError> {
-        let bytes = bytes.into();
-        let total = bytes.len() as u64;
-        let header_bytes = header_length(origin, &bytes, total)?;
-        let text = &bytes[LENGTH_BYTES as usize..(LENGTH_BYTES + header_bytes) as usize];
-        let header = parse_header(origin, text, total)?;
-        Ok(Self::new(
-            origin.to_string(),
-            device,
-            Source::Bytes { bytes, header },
-        ))
+        let file = TensorFile::from_bytes(bytes, origin)?;
+        Ok(Self::from_tensor_file(file, device))
     }
 
-    /// Wraps tensors that are in memory already. Variables stay variables, so a model loaded from them can be trained.
+    /// Takes the tensors of an open file.
+    pub fn from_tensor_file(file: TensorFile, device: &Device) -> Self {
+        Self::new(file.origin().to_string(), device, Source::File(file))
+    }
+
+    /// Wraps tensors that are in memory already, on one device, where they stay. Variables stay variables, so a model
+    /// loaded from them can be trained.
     pub fn from_tensors(tensors: HashMap<String, Tensor>, origin: &str) -> Self {
-        Self::new(origin.to_string(), &Device::Cpu, Source::Tensors(tensors))
+        let device = match tensors.values().next() {
+            Some(tensor) => tensor.device().clone(),
+            None => Device::Cpu,
+        };
+        Self::new(origin.to_string(), &device, Source::Tensors(tensors))
     }
 
     /// Calls `make` for every tensor that is asked for: models of any size without a file, for tests and benchmarks.
@@ -159,6 +126,11 @@ impl Weights {
         }
     }
 
+    /// Where tensors are loaded to.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// See [`in_precision`](Self::in_precision).
     pub fn precision(&self) -> WeightPrecision {
         self.precision
@@ -173,22 +145,18 @@ impl Weights {
     }
 
     /// The file's own key-value metadata.
-    pub fn metadata(&self) -> HashMap<String, String> {
+    pub fn metadata(&self) -> BTreeMap<String, String> {
         match &self.inner.source {
-            Source::File { header, .. } | Source::Bytes { header, .. } => {
-                header.metadata.metadata().clone().unwrap_or_default()
-            }
-            Source::Tensors(_) | Source::MadeUp(_) => HashMap::new(),
+            Source::File(file) => file.metadata().clone(),
+            Source::Tensors(_) | Source::MadeUp(_) => BTreeMap::new(),
         }
     }
 
     /// Every name, sorted.
     pub fn names(&self) -> Vec<String> {
         let mut names = match &self.inner.source {
-            Source::File { header, .. } | Source::Bytes { header, .. } => {
-                header.metadata.offset_keys()
-            }
-            Source::Tensors(tensors) => tensors.keys().cloned().collect(),
+            Source::File(file) => file.names().map(str::to_string).collect(),
+            Source::Tensors(tensors) => tensors.keys().cloned().collect::<Vec<_>>(),
             Source::MadeUp(_) => Vec::new(),
         };
         names.sort();
@@ -198,9 +166,7 @@ impl Weights {
     /// The shape of a tensor, without loading it or counting it as used.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
         match &self.inner.source {
-            Source::File { header, .. } | Source::Bytes { header, .. } => {
-                header.metadata.info(name).map(|info| info.shape.clone())
-            }
+            Source::File(file) => file.entry(name).map(|entry| entry.shape.clone()),
             Source::Tensors(tensors) => tensors.get(name).map(|tensor| tensor.dims().to_vec()),
             Source::MadeUp(_) => None,
         }
@@ -247,10 +213,23 @@ impl Weights {
 
     fn load(&self, name: &str, expected: &[usize]) -> Result<Tensor, WeightsError> {
         if let Source::MadeUp(make) = &self.inner.source {
-            return make(name, expected)
-                .and_then(|tensor| tensor.reshape(expected))
-                .map_err(|source| self.candle(name, source));
+            let made = make(name, expected).and_then(|tensor| match tensor.dims() == expected {
+                // Reshaping would copy a tensor that repeats one value.
+                true => Ok(tensor),
+                false => tensor.reshape(expected),
+            });
+            return made.map_err(|source| self.candle(name, source));
         }
+        self.claim(name, expected)?;
+        let tensor = self.read(name)?;
+        self.check_finite(name, &tensor)?;
+        tensor
+            .to_device(&self.device)
+            .map_err(|source| self.candle(name, source))
+    }
+
+    /// Marks a tensor as used if it is there and has the shape.
+    fn claim(&self, name: &str, expected: &[usize]) -> Result<(), WeightsError> {
         let Some(actual) = self.shape(name) else {
             return Err(WeightsError::Missing {
                 origin: self.inner.origin.clone(),
@@ -263,92 +242,90 @@ impl Weights {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name.to_string());
-        if actual != expected {
-            return Err(WeightsError::Shape {
-                origin: self.inner.origin.clone(),
-                name: name.to_string(),
-                expected: expected.to_vec(),
-                actual,
-            });
+        if actual == expected {
+            return Ok(());
         }
-        let tensor = self.read(name)?;
-        self.check_finite(name, &tensor)?;
-        tensor
-            .to_device(&self.device)
-            .map_err(|source| self.candle(name, source))
+        Err(WeightsError::Shape {
+            origin: self.inner.origin.clone(),
+            name: name.to_string(),
+            expected: expected.to_vec(),
+            actual,
+        })
     }
 
     fn read(&self, name: &str) -> Result<Tensor, WeightsError> {
         match &self.inner.source {
-            Source::MadeUp(_) => Err(self.broken("made up weights are not read")),
+            Source::MadeUp(_) => Err(self.missing(name)),
             Source::Tensors(tensors) => match tensors.get(name) {
                 Some(tensor) => self.convert(name, tensor),
-                None => Err(self.broken("its header names a tensor it does not hold")),
+                None => Err(self.missing(name)),
             },
-            Source::Bytes { bytes, header } => {
-                let (info, start, end) = self.place(header, name)?;
-                let data = bytes
-                    .get(start as usize..end as usize)
-                    .ok_or_else(|| self.broken("its data ends too early"))?;
-                self.decode(name, info, data)
-            }
-            Source::File { file, header } => {
-                let (info, start, end) = self.place(header, name)?;
-                let mut data = vec![0; (end - start) as usize];
-                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-                file.seek(SeekFrom::Start(start))
-                    .and_then(|_| file.read_exact(&mut data))
-                    .map_err(|source| WeightsError::Read {
-                        origin: self.inner.origin.clone(),
-                        source,
-                    })?;
-                self.decode(name, info, &data)
+            Source::File(file) => {
+                let entry = file.entry(name).ok_or_else(|| self.missing(name))?;
+                let tensor = self.decode(name, entry.dtype, &entry.shape, &file.bytes(name)?);
+                // What was copied is not needed twice.
+                file.discard_pages(Some(name));
+                tensor
             }
         }
     }
 
-    fn place<'a>(
-        &self,
-        header: &'a Header,
-        name: &str,
-    ) -> Result<(&'a TensorInfo, u64, u64), WeightsError> {
-        let info = header
-            .metadata
-            .info(name)
-            .ok_or_else(|| self.broken("its header names a tensor it does not hold"))?;
-        let (start, end) = info.data_offsets;
-        Ok((
-            info,
-            header.data_start + start as u64,
-            header.data_start + end as u64,
-        ))
+    /// A 16-bit tensor's values where they lie in the mapped file, if they are kept in that precision and can be used
+    /// there.
+    fn mapped(&self, name: &str, expected: &[usize]) -> Result<Option<MappedHalves>, WeightsError> {
+        let (Source::File(file), true) = (&self.inner.source, self.device.is_cpu()) else {
+            return Ok(None);
+        };
+        let stored = file.entry(name).map(|entry| entry.dtype);
+        let asked = match self.precision {
+            WeightPrecision::F16 => ElementType::F16,
+            WeightPrecision::Bf16 => ElementType::BF16,
+            WeightPrecision::F32 | WeightPrecision::Int8 => return Ok(None),
+        };
+        let bytes = match stored == Some(asked) {
+            true => file.mapped(name),
+            false => None,
+        };
+        let Some(halves) = bytes.and_then(MappedHalves::new) else {
+            return Ok(None);
+        };
+        self.claim(name, expected)?;
+        match halves.first_not_finite(self.precision) {
+            None => Ok(Some(halves)),
+            Some((element, value)) => Err(self.not_finite(name, element, value)),
+        }
     }
 
-    fn decode(&self, name: &str, info: &TensorInfo, data: &[u8]) -> Result<Tensor, WeightsError> {
-        let values: Vec<f32> = match info.dtype {
-            Dtype::F32 => data
+    fn decode(
+        &self,
+        name: &str,
+        stored: ElementType,
+        shape: &[usize],
+        data: &[u8],
+    ) -> Result<Tensor, WeightsError> {
+        let values: Vec<f32> = match stored {
+            ElementType::F32 => data
                 .as_chunks()
                 .0
                 .iter()
                 .map(|&bytes| f32::from_le_bytes(bytes))
                 .collect(),
-            Dtype::F16 => {
+            ElementType::F16 => {
                 let halves = data.as_chunks().0.iter();
                 let halves: Vec<half::f16> = halves.map(|&b| half::f16::from_le_bytes(b)).collect();
                 let mut values = vec![0f32; halves.len()];
                 halves.convert_to_f32_slice(&mut values);
                 values
             }
-            Dtype::BF16 => data
+            ElementType::BF16 => data
                 .as_chunks()
                 .0
                 .iter()
                 .map(|&bytes| half::bf16::from_le_bytes(bytes).to_f32())
                 .collect(),
-            other => return Err(self.wrong_type(name, format!("{other:?}"))),
+            other => return Err(self.wrong_type(name, other.to_string())),
         };
-        Tensor::from_vec(values, info.shape.as_slice(), &Device::Cpu)
-            .map_err(|source| self.candle(name, source))
+        Tensor::from_vec(values, shape, &Device::Cpu).map_err(|source| self.candle(name, source))
     }
 
     fn convert(&self, name: &str, tensor: &Tensor) -> Result<Tensor, WeightsError> {
@@ -362,19 +339,27 @@ impl Weights {
     }
 
     fn check_finite(&self, name: &str, tensor: &Tensor) -> Result<(), WeightsError> {
-        let found = crate::storage::with_values("weights", [tensor], |[values]| {
-            let element = values.iter().position(|value| !value.is_finite());
-            Ok(element.map(|element| (element, values[element])))
-        })
-        .map_err(|source| self.candle(name, source))?;
+        let found = tensor
+            .to_device(&Device::Cpu)
+            .and_then(|tensor| {
+                crate::storage::with_values("weights", [&tensor], |[values]| {
+                    let element = values.iter().position(|value| !value.is_finite());
+                    Ok(element.map(|element| (element, values[element])))
+                })
+            })
+            .map_err(|source| self.candle(name, source))?;
         match found {
             None => Ok(()),
-            Some((element, value)) => Err(WeightsError::NotFinite {
-                origin: self.inner.origin.clone(),
-                name: name.to_string(),
-                value,
-                element,
-            }),
+            Some((element, value)) => Err(self.not_finite(name, element, value)),
+        }
+    }
+
+    fn not_finite(&self, name: &str, element: usize, value: f32) -> WeightsError {
+        WeightsError::NotFinite {
+            origin: self.inner.origin.clone(),
+            name: name.to_string(),
+            value,
+            element,
         }
     }
 
@@ -395,8 +380,12 @@ impl Weights {
         }
     }
 
-    fn broken(&self, reason: &str) -> WeightsError {
-        broken(&self.inner.origin, reason)
+    fn missing(&self, name: &str) -> WeightsError {
+        WeightsError::Missing {
+            origin: self.inner.origin.clone(),
+            name: name.to_string(),
+            hint: String::new(),
+        }
     }
 
     fn wrong_type(&self, name: &str, actual: String) -> WeightsError {
@@ -440,9 +429,36 @@ impl Scope {
         self.weights.load(&self.full(name), shape)
     }
 
+    /// The same in 16 bits where they lie in the mapped file: `None` unless the weights are to be kept in the very precision
+    /// that the file has, on the CPU. It counts as used from now on.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub(crate) fn mapped(
+        &self,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<Option<MappedHalves>, WeightsError> {
+        self.weights.mapped(&self.full(name), shape)
+    }
+
     /// What went wrong with a tensor after it was read.
     pub(crate) fn failed(&self, name: &str, source: candle_core::Error) -> WeightsError {
         self.weights.candle(&self.full(name), source)
+    }
+
+    /// Counts the tensor of that name, and those of the scope of that name, as used: the model is known not to need them.
+    pub fn leave(&self, name: &str) {
+        let full = self.full(name);
+        let below = format!("{full}.");
+        let names = self.weights.names().into_iter();
+        let left = names.filter(|name| *name == full || name.starts_with(&below));
+        self.weights
+            .inner
+            .used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(left);
     }
 
     /// Whether there is such a tensor, or a scope of that name with tensors in it.
@@ -478,51 +494,6 @@ impl Scope {
             (false, true) => self.path.clone(),
             (false, false) => format!("{}.{name}", self.path),
         }
-    }
-}
-
-/// Checks the header's length against the format's limit and the file's size before anything is allocated for it.
-fn header_length(origin: &str, start: &[u8], total_bytes: u64) -> Result<u64, WeightsError> {
-    let Some((&length, _)) = start.split_first_chunk() else {
-        return Err(broken(origin, &format!("it has only {total_bytes} bytes")));
-    };
-    let length = u64::from_le_bytes(length);
-    if length > HEADER_MAX_BYTES {
-        return Err(broken(
-            origin,
-            &format!("it claims a header of {length} bytes, the format allows {HEADER_MAX_BYTES}"),
-        ));
-    }
-    if length > total_bytes - LENGTH_BYTES {
-        return Err(broken(
-            origin,
-            &format!("it claims a header of {length} bytes, but has {total_bytes} bytes in all"),
-        ));
-    }
-    Ok(length)
-}
-
-fn parse_header(origin: &str, text: &[u8], total_bytes: u64) -> Result<Header, WeightsError> {
-    let metadata: Metadata = serde_json::from_slice(text)
-        .map_err(|error| broken(origin, &format!("its header does not parse ({error})")))?;
-    let data_start = LENGTH_BYTES + text.len() as u64;
-    let (expected, actual) = (metadata.data_len() as u64, total_bytes - data_start);
-    if expected != actual {
-        return Err(broken(
-            origin,
-            &format!("it should hold {expected} bytes of data and holds {actual}"),
-        ));
-    }
-    Ok(Header {
-        metadata,
-        data_start,
-    })
-}
-
-fn broken(origin: &str, reason: &str) -> WeightsError {
-    WeightsError::Broken {
-        origin: origin.to_string(),
-        reason: reason.to_string(),
     }
 }
 

@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 
 use candle_core::{Device, Tensor, Var};
-use nn::{Linear, LoraWeights, Mode, Stream, WeightPrecision, Weights};
+use nn::{
+    Delta, Linear, LoraWeights, Magnitude, Mode, Stream, WeightChange, WeightPrecision, Weights,
+};
 use testing::{assert_close, assert_equal, assert_gradients, pseudo_random};
 
 fn adapter(a: Tensor, b: Tensor, dropout: f64) -> LoraWeights {
@@ -379,4 +381,166 @@ fn a_trained_weight_is_not_stored_in_fewer_bits() {
     let weight = Var::from_tensor(&pseudo_random((2, 3), 1)).unwrap();
     let mut layer = Linear::new("x", weight.as_tensor().clone(), None).unwrap();
     assert!(layer.store(WeightPrecision::Int8).is_err());
+}
+
+fn kronecker(scale: f64, strength: f64, magnitude: Option<Magnitude>) -> WeightChange {
+    WeightChange {
+        delta: Delta::Kronecker {
+            outer: pseudo_random((2, 3), 21),
+            inner: pseudo_random((2, 2), 22),
+        },
+        scale,
+        magnitude,
+        strength,
+    }
+}
+
+fn low_rank(scale: f64, strength: f64, magnitude: Option<Magnitude>) -> WeightChange {
+    let delta = Delta::LowRank {
+        a: pseudo_random((2, 6), 23),
+        b: pseudo_random((4, 2), 24),
+    };
+    WeightChange {
+        delta,
+        ..kronecker(scale, strength, magnitude)
+    }
+}
+
+/// What a change must do, straight from its definition.
+fn changed_weight(weight: &Tensor, change: &WeightChange) -> Tensor {
+    let values = |tensor: &Tensor| tensor.to_vec2::<f32>().unwrap();
+    let weight = values(weight);
+    let at = |row: usize, column: usize| -> f64 {
+        let direction = match &change.delta {
+            Delta::LowRank { a, b } => (0..2)
+                .map(|k| f64::from(values(b)[row][k]) * f64::from(values(a)[k][column]))
+                .sum::<f64>(),
+            Delta::Kronecker { outer, inner } => {
+                f64::from(values(outer)[row / 2][column / 2])
+                    * f64::from(values(inner)[row % 2][column % 2])
+            }
+        };
+        f64::from(weight[row][column]) + change.scale * direction
+    };
+    let gain = |row: usize, column: usize| match &change.magnitude {
+        None => 1.0,
+        Some(Magnitude::OfOutputs(lengths)) => {
+            let norm = (0..6).map(|column| at(row, column).powi(2)).sum::<f64>();
+            f64::from(lengths.to_vec1::<f32>().unwrap()[row]) / norm.sqrt()
+        }
+        Some(Magnitude::OfInputs(lengths)) => {
+            let norm = (0..4).map(|row| at(row, column).powi(2)).sum::<f64>();
+            f64::from(lengths.to_vec1::<f32>().unwrap()[column]) / norm.sqrt()
+        }
+    };
+    let mut flat = Vec::new();
+    for (row, values) in weight.iter().enumerate() {
+        for (column, &base) in values.iter().enumerate() {
+            let moved = at(row, column) * gain(row, column) - f64::from(base);
+            flat.push((f64::from(base) + change.strength * moved) as f32);
+        }
+    }
+    Tensor::from_vec(flat, (4, 6), &Device::Cpu).unwrap()
+}
+
+#[test]
+fn changes_are_what_their_definition_says() {
+    let of_outputs = Some(Magnitude::OfOutputs(pseudo_random(4, 31)));
+    let of_inputs = Some(Magnitude::OfInputs(pseudo_random(6, 32)));
+    for make in [kronecker, low_rank] {
+        for magnitude in [&None, &of_outputs, &of_inputs] {
+            for (strength, batch, bias) in [(1.0, 1, true), (0.4, 2, false), (-2.0, 2, true)] {
+                let change = make(1.5, strength, magnitude.clone());
+                let mut layer = layer(6, 4, bias);
+                let weight = changed_weight(&layer.weight().unwrap(), &change);
+                let expected = Linear::new("expected", weight, layer.bias().cloned()).unwrap();
+                layer.attach_change(change).unwrap();
+                let x = pseudo_random((batch, 3, 6), 1);
+                let expected = expected.forward(&x, &Mode::Inference).unwrap();
+                let attached = layer.forward(&x, &Mode::Inference).unwrap();
+                assert_close("attached", &attached, &expected, 1e-5);
+                layer.merge().unwrap();
+                let merged = layer.forward(&x, &Mode::Inference).unwrap();
+                assert_close("merged", &merged, &expected, 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn changes_of_strength_zero_leave_every_bit() {
+    let x = pseudo_random((2, 3, 6), 1);
+    let expected = layer(6, 4, true).forward(&x, &Mode::Inference).unwrap();
+    let mut layer = layer(6, 4, true);
+    let magnitude = Some(Magnitude::OfOutputs(pseudo_random(4, 31)));
+    layer.attach_change(low_rank(1.5, 0.0, magnitude)).unwrap();
+    layer.attach_change(kronecker(1.5, 0.0, None)).unwrap();
+    let found = layer.forward(&x, &Mode::Inference).unwrap();
+    assert_equal("strength 0", &found, &expected);
+}
+
+/// Changes and adapters are all taken from the base, so merging them at once is the sum of what each alone does.
+#[test]
+fn changes_and_adapters_add_up() {
+    let x = pseudo_random((2, 3, 6), 1);
+    let magnitude = Some(Magnitude::OfOutputs(pseudo_random(4, 31)));
+    let mut all = layer(6, 4, true);
+    all.attach(adapter(
+        pseudo_random((2, 6), 41),
+        pseudo_random((4, 2), 42),
+        0.0,
+    ))
+    .unwrap();
+    all.attach_change(low_rank(1.5, 0.5, magnitude.clone()))
+        .unwrap();
+    all.attach_change(kronecker(0.5, 1.0, None)).unwrap();
+    let base = layer(6, 4, true).forward(&x, &Mode::Inference).unwrap();
+    let mut expected = base.clone();
+    for part in 0..3 {
+        let mut one = layer(6, 4, true);
+        match part {
+            0 => one
+                .attach(adapter(
+                    pseudo_random((2, 6), 41),
+                    pseudo_random((4, 2), 42),
+                    0.0,
+                ))
+                .unwrap(),
+            1 => one
+                .attach_change(low_rank(1.5, 0.5, magnitude.clone()))
+                .unwrap(),
+            _ => one.attach_change(kronecker(0.5, 1.0, None)).unwrap(),
+        }
+        let alone = one.forward(&x, &Mode::Inference).unwrap();
+        expected = ((expected + alone).unwrap() - &base).unwrap();
+    }
+    let attached = all.forward(&x, &Mode::Inference).unwrap();
+    assert_close("attached", &attached, &expected, 1e-5);
+    all.merge().unwrap();
+    assert!(all.adapters().is_empty() && all.changes().len() == 0);
+    let merged = all.forward(&x, &Mode::Inference).unwrap();
+    assert_close("merged", &merged, &expected, 1e-5);
+}
+
+#[test]
+fn a_change_of_other_sizes_names_the_layer() {
+    let mut layer = layer(6, 4, true);
+    let error = layer
+        .attach_change(kronecker(
+            1.0,
+            1.0,
+            Some(Magnitude::OfInputs(pseudo_random(5, 1))),
+        ))
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("layer") && text.contains("5 magnitudes for 6"),
+        "{text}"
+    );
+    let mut small = Linear::new("small", pseudo_random((4, 5), 1), None).unwrap();
+    let text = small
+        .attach_change(kronecker(1.0, 1.0, None))
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("small") && text.contains("(4, 6)"), "{text}");
 }

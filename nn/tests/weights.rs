@@ -6,7 +6,7 @@
 )]
 
 use candle_core::{DType, Device, Tensor};
-use nn::{Weights, WeightsError};
+use nn::{Linear, Mode, WeightPrecision, Weights, WeightsError};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use testing::{assert_equal, pseudo_random};
@@ -54,6 +54,25 @@ fn a_whole_file_loads_from_disk_and_from_bytes() {
         assert_equal("b", &root.get("b", &[4]).unwrap(), &tensors["b"]);
         weights.finish().unwrap();
     }
+}
+
+#[test]
+fn what_is_left_alone_by_name_is_not_unused() {
+    let (_folder, path, mut tensors) = file();
+    tensors.insert("ab.weight".to_string(), pseudo_random(1, 3));
+    candle_core::safetensors::save(&tensors, &path).unwrap();
+    let weights = Weights::from_file(&path, &Device::Cpu).unwrap();
+    let root = weights.root();
+    root.leave("a");
+    root.leave("absent");
+    // A name is a name or a scope, never the beginning of another.
+    message(
+        &weights.finish().unwrap_err(),
+        &["2 unused tensors: ab.weight, b"],
+    );
+    root.pp("ab").leave("weight");
+    root.leave("b");
+    weights.finish().unwrap();
 }
 
 #[test]
@@ -125,7 +144,7 @@ fn a_wrong_type_is_named() {
     let from_memory = Weights::from_tensors(HashMap::from([("b".to_string(), tokens)]), "memory");
     for weights in [from_file, from_memory] {
         let error = weights.root().get("b", &[2]).unwrap_err();
-        message(&error, &["tensor b is stored as I64", "convert"]);
+        message(&error, &["tensor b is stored as", "convert"]);
     }
 }
 
@@ -139,65 +158,61 @@ fn a_value_that_is_not_finite_is_named() {
     }
 }
 
+/// What else can be wrong with a file is told by `checkpoint`, and tested there.
 #[test]
-fn truncated_files_are_broken_at_every_length() {
+fn a_broken_file_is_named() {
     let (_folder, path, _) = file();
     let bytes = std::fs::read(&path).unwrap();
-    for length in 0..bytes.len() {
-        std::fs::write(&path, &bytes[..length]).unwrap();
-        let from_file = Weights::from_file(&path, &Device::Cpu)
-            .map(|_| ())
-            .unwrap_err();
-        let from_bytes = Weights::from_bytes(bytes[..length].to_vec(), "embedded", &Device::Cpu)
-            .map(|_| ())
-            .unwrap_err();
-        message(
-            &from_file,
-            &["Gewichte ü", "not a whole safetensors file", "again"],
-        );
-        message(&from_bytes, &["embedded", "not a whole safetensors file"]);
-    }
+    std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    let error = Weights::from_file(&path, &Device::Cpu).map(|_| ());
+    message(&error.unwrap_err(), &["Gewichte ü", "again"]);
 }
 
+/// 16-bit files whose linear layers stay in the file: the same values, and the same complaints.
 #[test]
-fn trailing_bytes_are_broken() {
+fn mapped_layers_are_those_that_were_copied() {
     let (_folder, path, _) = file();
-    let mut bytes = std::fs::read(&path).unwrap();
-    bytes.push(0);
-    let error = Weights::from_bytes(bytes.clone(), "embedded", &Device::Cpu)
-        .map(|_| ())
-        .unwrap_err();
-    message(&error, &["should hold 40 bytes of data and holds 41"]);
-}
-
-#[test]
-fn a_header_that_claims_too_much_is_refused_before_it_is_read() {
-    let (_folder, path, _) = file();
-    for claimed in [1u64 << 60, u64::MAX, 1 << 20] {
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[..8].copy_from_slice(&claimed.to_le_bytes());
-        std::fs::write(&path, &bytes).unwrap();
-        let error = Weights::from_file(&path, &Device::Cpu)
-            .map(|_| ())
-            .unwrap_err();
-        message(
-            &error,
-            &["Gewichte ü", &format!("claims a header of {claimed} bytes")],
-        );
-        assert!(Weights::from_bytes(bytes.clone(), "embedded", &Device::Cpu).is_err());
+    for (dtype, precision) in [
+        (DType::F16, WeightPrecision::F16),
+        (DType::BF16, WeightPrecision::Bf16),
+    ] {
+        for (rows, bad) in [(5, None), (6, Some(f32::INFINITY))] {
+            let mut values = pseudo_random((rows, 3), 4).flatten_all().unwrap();
+            if let Some(bad) = bad {
+                let bad = Tensor::new(&[bad], &Device::Cpu).unwrap();
+                let rest = values.narrow(0, 1, 3 * rows - 1).unwrap();
+                values = Tensor::cat(&[bad, rest], 0).unwrap();
+            }
+            let weight = values.reshape((rows, 3)).unwrap().to_dtype(dtype).unwrap();
+            let tensors = HashMap::from([("a.weight".to_string(), weight.clone())]);
+            candle_core::safetensors::save(&tensors, &path).unwrap();
+            let weights = Weights::from_file(&path, &Device::Cpu)
+                .unwrap()
+                .in_precision(precision);
+            let layer = Linear::load(&weights.root().pp("a"), 3, rows, false);
+            if bad.is_some() {
+                message(&layer.unwrap_err(), &["a.weight holds inf", "element 0"]);
+                continue;
+            }
+            let layer = layer.unwrap();
+            weights.finish().unwrap();
+            assert_equal(
+                "weight",
+                &layer.weight().unwrap(),
+                &weight.to_dtype(DType::F32).unwrap(),
+            );
+            let x = pseudo_random((2, 4, 3), 5);
+            let mut copied = Linear::new("a", layer.weight().unwrap(), None).unwrap();
+            copied.store(precision).unwrap();
+            let mode = Mode::Inference;
+            assert_equal(
+                "product",
+                &layer.forward(&x, &mode).unwrap(),
+                &copied.forward(&x, &mode).unwrap(),
+            );
+            assert!(Linear::load(&weights.root().pp("a"), 4, rows, false).is_err());
+        }
     }
-}
-
-#[test]
-fn a_shape_that_overflows_is_broken() {
-    let header = br#"{"b":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,16]}}"#;
-    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
-    bytes.extend_from_slice(header);
-    bytes.extend_from_slice(&[0; 16]);
-    let error = Weights::from_bytes(bytes.clone(), "embedded", &Device::Cpu)
-        .map(|_| ())
-        .unwrap_err();
-    message(&error, &["embedded", "header does not parse"]);
 }
 
 #[test]
@@ -209,12 +224,8 @@ fn a_file_that_is_not_there_is_named() {
         &error,
         &[
             "/nowhere/at all.safetensors",
-            "cannot be read",
+            "cannot be opened",
             "check the path",
         ],
     );
-    // The cause is one step down the chain, and only there: a chain that is printed whole tells it once.
-    let cause = std::error::Error::source(&error).unwrap().to_string();
-    assert!(cause.contains("No such file"), "{cause}");
-    assert!(!error.to_string().contains(&cause), "{error}");
 }

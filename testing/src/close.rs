@@ -1,11 +1,13 @@
 //! Tolerances relative to a tensor's maximum.
 
-use candle_core::{DType, Tensor};
+use crate::device::allowed;
+use candle_core::{DType, Device, Tensor};
 
 /// How far two tensors of equal shape lie apart, if that is further than allowed.
 ///
 /// The rule is `max|actual - expected| <= relative * max|expected|`: one bound for the whole tensor, because values
-/// near zero carry no relative precision of their own. A non-finite value anywhere is a failure.
+/// near zero carry no relative precision of their own. A non-finite value anywhere is a failure. The bound is for the
+/// CPU; what was computed on a CUDA device may lie [`CUDA_FACTOR`](crate::CUDA_FACTOR) times as far.
 ///
 /// # Errors
 /// A message with shapes, the worst place, both values there and the allowed difference.
@@ -22,6 +24,7 @@ pub fn compare(
             expected.dims()
         ));
     }
+    let relative = allowed(relative, actual.device());
     let (found, wanted) = (values(actual), values(expected));
     // An infinite maximum would allow any difference.
     for (values, role) in [(&found, "found"), (&wanted, "expected")] {
@@ -77,7 +80,8 @@ pub fn assert_equal(name: &str, actual: &Tensor, expected: &Tensor) {
 
 fn values(tensor: &Tensor) -> Vec<f64> {
     tensor
-        .to_dtype(DType::F64)
+        .to_device(&Device::Cpu)
+        .and_then(|tensor| tensor.to_dtype(DType::F64))
         .and_then(|tensor| tensor.flatten_all())
         .and_then(|tensor| tensor.to_vec1())
         .expect("a tensor's values can be read")
@@ -95,7 +99,6 @@ fn index(mut place: usize, dims: &[usize]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
 
     fn tensor(values: &[f32]) -> Tensor {
         Tensor::new(values, &Device::Cpu).unwrap()

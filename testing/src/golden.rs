@@ -1,7 +1,9 @@
-//! One golden case: `golden.safetensors` with inputs and expected outputs, `golden.json` with notes and scalars.
+//! One golden case: `golden.safetensors` with inputs and expected outputs, `golden.json` with notes and scalars. Tensors
+//! are loaded on the [device at hand](crate::device()).
 
+use crate::device::device;
+use candle_core::Tensor;
 use candle_core::safetensors::Load;
-use candle_core::{Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -79,7 +81,7 @@ impl Golden {
     }
 }
 
-/// Every tensor of a safetensors file, as stored; truth values as u8.
+/// Every tensor of a safetensors file on the device at hand, as stored; truth values as u8.
 ///
 /// # Panics
 /// When the file is missing or broken.
@@ -88,11 +90,12 @@ pub fn load(path: &Path) -> HashMap<String, Tensor> {
     let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let file = SafeTensors::deserialize(&bytes)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let device = device();
     let tensor = |(name, view): (String, TensorView<'_>)| {
         let tensor = match view.dtype() {
             // Candle has no type for them.
-            Dtype::BOOL => Tensor::from_slice(view.data(), view.shape(), &Device::Cpu),
-            _ => view.load(&Device::Cpu),
+            Dtype::BOOL => Tensor::from_slice(view.data(), view.shape(), &device),
+            _ => view.load(&device),
         };
         let tensor = tensor.unwrap_or_else(|error| panic!("{}: {name}: {error}", path.display()));
         (name, tensor)

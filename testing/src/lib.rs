@@ -3,6 +3,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`golden`] | load `golden.json` and `golden.safetensors` of one case |
+//! | [`mod@device`] | the CUDA device if there is one, else the CPU |
 //! | [`close`] | compare tensors relative to the largest value of the expected one |
 //! | [`gradient`] | check an op's own backward against central differences |
 //! | [`sample`] | tensors with fixed, well spread values that need no generator |
@@ -25,11 +26,13 @@
 )]
 
 pub mod close;
+pub mod device;
 pub mod golden;
 pub mod gradient;
 pub mod sample;
 
 pub use close::{assert_close, assert_equal, compare};
+pub use device::{CUDA_FACTOR, device};
 pub use golden::Golden;
 pub use gradient::{assert_gradients, assert_gradients_within};
-pub use sample::{pseudo_random, pseudo_random_var};
+pub use sample::{pseudo_random, pseudo_random_on, pseudo_random_var};

@@ -11,6 +11,13 @@ pub fn pseudo_random(shape: impl Into<Shape>, seed: u64) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).expect("as many values as elements")
 }
 
+/// [`pseudo_random`] on a device, which may be the [one at hand](crate::device()).
+pub fn pseudo_random_on(shape: impl Into<Shape>, seed: u64, device: &Device) -> Tensor {
+    pseudo_random(shape, seed)
+        .to_device(device)
+        .expect("a device takes a tensor")
+}
+
 /// [`pseudo_random`] as a variable.
 pub fn pseudo_random_var(shape: impl Into<Shape>, seed: u64) -> Var {
     Var::from_tensor(&pseudo_random(shape, seed)).expect("a tensor on the CPU makes a variable")

@@ -34,4 +34,4 @@ pub use error::VaeError;
 pub use oobleck::{OobleckAutoencoder, OobleckConfig};
 pub use posterior::Posterior;
 pub use spectral::{SpectralAutoencoder, SpectralConfig};
-pub use tiling::Tiling;
+pub use tiling::{Tile, Tiling, pasted_tiles};

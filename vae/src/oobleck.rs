@@ -10,6 +10,7 @@ mod config;
 mod convolution;
 mod decoder;
 mod encoder;
+mod inferred;
 mod layout;
 mod model;
 mod receptive_field;

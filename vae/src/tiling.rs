@@ -22,6 +22,14 @@ pub enum Tiling {
         /// Overlap on each side, in the same unit.
         overlap: usize,
     },
+    /// The chunks of DiffRhythm (`infer_utils.py`, `decode_audio` and `encode_audio`, taken from stable-audio-tools): see
+    /// [`pasted_tiles`].
+    Pasted {
+        /// Latent frames of a chunk.
+        chunk: usize,
+        /// Latent frames that neighbours share.
+        overlap: usize,
+    },
 }
 
 impl Tiling {
@@ -29,11 +37,43 @@ impl Tiling {
     pub const EXACT: Self = Self::Exact { chunk_frames: 256 };
 }
 
-/// One tile: what is computed and what of it is kept.
+/// One tile, in latent frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Tile {
-    pub(crate) window: Range<usize>,
-    pub(crate) core: Range<usize>,
+pub struct Tile {
+    /// What is computed.
+    pub window: Range<usize>,
+    /// What of it is kept.
+    pub core: Range<usize>,
+}
+
+/// DiffRhythm's chunks: one begins every `chunk - overlap` frames, the last is moved so that it ends where all does, and
+/// each replaces what lies before it from the middle of the overlap on. An input of one chunk or less is not cut.
+///
+/// # Errors
+/// When the overlap leaves nothing of a chunk.
+pub fn pasted_tiles(total: usize, chunk: usize, overlap: usize) -> Result<Vec<Tile>, VaeError> {
+    let step = chunk.checked_sub(overlap).filter(|&step| step > 0);
+    let step = step.ok_or(VaeError::Tiling { chunk, overlap })?;
+    let Some(last) = total.checked_sub(chunk) else {
+        let whole = 0..total;
+        return Ok(vec![Tile {
+            window: whole.clone(),
+            core: whole,
+        }]);
+    };
+    let mut starts: Vec<usize> = (0..=last).step_by(step).collect();
+    if starts.last() != Some(&last) {
+        starts.push(last);
+    }
+    let owned = |place: usize| match place {
+        0 => 0,
+        _ => starts.get(place).map_or(total, |start| start + overlap / 2),
+    };
+    let tile = |(place, &start): (usize, &usize)| Tile {
+        window: start..start + chunk,
+        core: owned(place)..owned(place + 1),
+    };
+    Ok(starts.iter().enumerate().map(tile).collect())
 }
 
 /// Cuts `0..total` into cores of `core` (the last may be shorter) with windows that reach `context` further.
@@ -61,8 +101,19 @@ pub(crate) fn run_exact_up(
     if total <= core {
         return run(frames);
     }
+    run_tiles_up(frames, tiles(total, core, context), hop, run)
+}
+
+/// Runs what makes `hop` samples of a frame in given tiles.
+pub(crate) fn run_tiles_up(
+    frames: &Tensor,
+    tiles: impl IntoIterator<Item = Tile>,
+    hop: usize,
+    run: impl Fn(&Tensor) -> Result<Tensor, VaeError>,
+) -> Result<Tensor, VaeError> {
+    let total = frames.dim(D::Minus1)?;
     let mut parts = Vec::new();
-    for tile in tiles(total, core, context) {
+    for tile in tiles {
         let window = frames.narrow(D::Minus1, tile.window.start, tile.window.len())?;
         let output = run(&window.contiguous()?)?;
         let skip = (tile.core.start - tile.window.start) * hop;
@@ -86,13 +137,24 @@ pub(crate) fn run_exact_down(
     hop: usize,
     run: impl Fn(&Tensor) -> Result<Tensor, VaeError>,
 ) -> Result<Tensor, VaeError> {
-    let length = samples.dim(D::Minus1)?;
-    let total = length / hop;
+    let total = samples.dim(D::Minus1)? / hop;
     if total <= core {
         return run(samples);
     }
+    run_tiles_down(samples, tiles(total, core, context), hop, run)
+}
+
+/// Runs what makes a frame of `hop` samples in given tiles.
+pub(crate) fn run_tiles_down(
+    samples: &Tensor,
+    tiles: impl IntoIterator<Item = Tile>,
+    hop: usize,
+    run: impl Fn(&Tensor) -> Result<Tensor, VaeError>,
+) -> Result<Tensor, VaeError> {
+    let length = samples.dim(D::Minus1)?;
+    let total = length / hop;
     let mut parts = Vec::new();
-    for tile in tiles(total, core, context) {
+    for tile in tiles {
         // Samples past the last whole frame belong to the tiles that reach it.
         let end = match tile.window.end == total {
             true => length,
@@ -156,6 +218,24 @@ mod tests {
             }
             assert_eq!(next, total);
         }
+    }
+
+    #[test]
+    fn pasted_chunks_are_owned_once_and_the_last_ends_where_all_does() {
+        for (chunk, overlap) in [(128, 32), (7, 3), (4, 0), (5, 4)] {
+            for total in 1..400 {
+                let tiles = pasted_tiles(total, chunk, overlap).unwrap();
+                let mut next = 0;
+                for Tile { window, core } in &tiles {
+                    assert_eq!(core.start, next);
+                    assert!(window.start <= core.start && core.end <= window.end);
+                    assert_eq!(window.len(), chunk.min(total));
+                    next = core.end;
+                }
+                assert_eq!(next, total);
+            }
+        }
+        assert!(pasted_tiles(10, 4, 4).is_err());
     }
 
     #[test]

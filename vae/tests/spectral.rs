@@ -4,14 +4,18 @@
 use std::f32::consts::TAU;
 use std::path::{Path, PathBuf};
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, Tensor};
 use nn::Weights;
-use testing::{assert_close, assert_equal, pseudo_random};
+use testing::{assert_close, assert_equal, device, pseudo_random_on};
 use vae::spectral::{SpectralFeatures, Synthesis, stereo_band_edges};
 use vae::{Autoencoder, SpectralAutoencoder, SpectralConfig, Tiling, VaeError};
 
 /// Of each tensor's maximum.
 const TOLERANCE: f64 = 1e-4;
+
+fn pseudo_random(shape: &[usize], seed: u64) -> Tensor {
+    pseudo_random_on(shape, seed, &device())
+}
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -29,7 +33,7 @@ fn config() -> SpectralConfig {
 }
 
 fn model() -> SpectralAutoencoder {
-    let weights = Weights::from_file(fixture("model.safetensors"), &Device::Cpu).unwrap();
+    let weights = Weights::from_file(fixture("model.safetensors"), &device()).unwrap();
     let model = SpectralAutoencoder::load(&config(), &weights.root().pp("autoencoder")).unwrap();
     weights.finish().unwrap();
     model
@@ -49,7 +53,7 @@ fn features_match_the_recipe() {
     let features = Tensor::from_vec(
         features_of(&audio[0], &audio[1]),
         expected.dims(),
-        &Device::Cpu,
+        &device(),
     )
     .unwrap();
     let spectrum = config().magnitude_features();
@@ -83,7 +87,7 @@ fn banks_and_edges_match_the_recipe() {
     for (bank, name, last) in cases {
         for (suffix, rows) in [("rows_180_to_200", 180..200), ("last_rows", last..last + 4)] {
             let ours: Vec<Vec<f32>> = rows.map(|row| bank.row(row)).collect();
-            let ours = Tensor::new(ours, &Device::Cpu).unwrap();
+            let ours = Tensor::new(ours, &device()).unwrap();
             assert_close(name, &ours, &golden(&format!("{name}_{suffix}")), 1e-6);
         }
     }
@@ -289,8 +293,7 @@ fn decoding_twice_gives_the_same_bytes_in_any_batch() {
 #[test]
 fn bad_inputs_are_named() {
     let model = model();
-    let zeros =
-        |shape: &[usize]| Tensor::zeros(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, candle_core::DType::F32, &device()).unwrap();
     let short = model.encode(&zeros(&[1, 2, 2047])).unwrap_err().to_string();
     assert!(short.contains("2047 samples, at least 2048"), "{short}");
     assert!(model.encode(&zeros(&[1, 1, 4096])).is_err());
@@ -305,7 +308,7 @@ fn bad_inputs_are_named() {
 #[test]
 fn silence_makes_silence() {
     let model = model();
-    let zeros = Tensor::zeros((1, 2, 8192), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let zeros = Tensor::zeros((1, 2, 8192), candle_core::DType::F32, &device()).unwrap();
     let latents = model.encode(&zeros).unwrap().mean;
     assert!(
         latents

@@ -9,7 +9,7 @@ use nn::{Linear, Mode, Scope, VisitLinears, WeightsError};
 /// Sinusoids of a time embedding.
 const FREQUENCIES: usize = 256;
 /// Times in `[0, 1]` are spread over this before the sinusoids.
-const TIME_SCALE: f32 = 1000.0;
+pub(crate) const TIME_SCALE: f32 = 1000.0;
 /// Lowest frequency is one over this.
 const PERIOD: f32 = 10_000.0;
 /// Taps of the positional convolutions.
@@ -101,7 +101,7 @@ impl InputEmbedding {
                 "weight",
                 &[config.dim, config.dim / POSITION_GROUPS, POSITION_TAPS],
             )?;
-            Ok((weight, scope.get("bias", &[config.dim])?))
+            Ok::<_, WeightsError>((weight, scope.get("bias", &[config.dim])?))
         };
         Ok(Self {
             proj: Linear::load(&scope.pp("proj"), joined, config.dim, true)?,

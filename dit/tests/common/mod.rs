@@ -5,14 +5,11 @@
     reason = "each test file uses its own part"
 )]
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use dit::diffrhythm::{Config, DiffusionTransformer, Drops, Inputs};
 use nn::{Linear, VisitLinears, Weights};
 use std::path::{Path, PathBuf};
-use testing::{Golden, pseudo_random};
-
-/// The goldens' tolerance, relative to each tensor's maximum.
-pub const TOLERANCE: f64 = 1e-4;
+use testing::{Golden, device, pseudo_random_on};
 
 pub fn fixture(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -38,7 +35,7 @@ pub fn config(case: &str, causal: bool) -> Config {
 /// The model of a case; every tensor of its file is used.
 pub fn model(case: &str, causal: bool) -> DiffusionTransformer {
     let weights =
-        Weights::from_file(fixture(case).join("cfm_model.safetensors"), &Device::Cpu).unwrap();
+        Weights::from_file(fixture(case).join("cfm_model.safetensors"), &device()).unwrap();
     let model =
         DiffusionTransformer::load(&config(case, causal), &weights.root().pp("transformer"))
             .unwrap();
@@ -83,12 +80,13 @@ impl Arguments {
         let text: Vec<u32> = (0..batch * frames)
             .map(|place| (place * 7 % (config.text_num_embeds + 1)) as u32)
             .collect();
-        let unit = |seed| pseudo_random(batch, seed).affine(0.5, 0.5).unwrap();
+        let tensor = |shape: &[usize], seed| pseudo_random_on(shape, seed, &device());
+        let unit = |seed| tensor(&[batch], seed).affine(0.5, 0.5).unwrap();
         Self {
-            x: pseudo_random((batch, frames, config.mel_dim), 1),
-            audio_condition: pseudo_random((batch, frames, config.mel_dim), 2),
-            text: Tensor::from_vec(text, (batch, frames), &Device::Cpu).unwrap(),
-            style: pseudo_random((batch, config.cond_dim), 3),
+            x: tensor(&[batch, frames, config.mel_dim], 1),
+            audio_condition: tensor(&[batch, frames, config.mel_dim], 2),
+            text: Tensor::from_vec(text, (batch, frames), &device()).unwrap(),
+            style: tensor(&[batch, config.cond_dim], 3),
             time: unit(4),
             start_time: unit(5),
             duration: config.has_duration().then(|| unit(6)),

@@ -41,7 +41,7 @@ pub(super) fn forward(layer: &Linear, x: &Tensor, mode: &Mode) -> Result<Tensor>
 }
 
 /// In the weight's precision.
-fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+pub(super) fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     x.to_dtype(weight.dtype())?
         .matmul(weight)?
         .to_dtype(DType::F32)
@@ -52,41 +52,55 @@ mod tests {
     use super::*;
     use crate::linear::LoraWeights;
     use crate::random::Stream;
-    use candle_core::Var;
-    use testing::{assert_close, pseudo_random};
+    use candle_core::{Device, Var};
+    use testing::{assert_close, device, pseudo_random_on};
+
+    /// A layer's value and its gradients for x, A and B, on a device.
+    fn run(
+        device: &Device,
+        batch: usize,
+        dropout: f64,
+        forward: impl Fn(&Linear, &Tensor, &Mode) -> Result<Tensor>,
+    ) -> Vec<Tensor> {
+        let tensor = |shape: &[usize], seed| pseudo_random_on(shape, seed, device);
+        let variable = |shape: &[usize], seed| Var::from_tensor(&tensor(shape, seed)).unwrap();
+        let (x, a, b) = (
+            variable(&[batch, 3, 5], 1),
+            variable(&[2, 5], 2),
+            variable(&[4, 2], 3),
+        );
+        let mut layer = Linear::new("layer", tensor(&[4, 5], 5), Some(tensor(&[4], 4))).unwrap();
+        layer
+            .attach(LoraWeights {
+                a: a.as_tensor().clone(),
+                b: b.as_tensor().clone(),
+                scale: 1.5,
+                dropout,
+            })
+            .unwrap();
+        let mode = Mode::Training {
+            dropout: Stream::new(3),
+            checkpoints: None,
+        };
+        let value = forward(&layer, &x, &mode).unwrap();
+        let weights = tensor(value.dims(), 6);
+        let sum = (&value * weights).unwrap().sum_all().unwrap();
+        let gradients = sum.backward().unwrap();
+        let mut results = vec![value];
+        results.extend([&x, &a, &b].map(|variable| gradients.get(variable).unwrap().clone()));
+        results
+    }
 
     #[test]
     fn agrees_with_the_kernel() {
         for batch in [1, 2] {
             for dropout in [0.0, 0.25] {
-                let x = Var::from_tensor(&pseudo_random((batch, 3, 5), 1)).unwrap();
-                let a = Var::from_tensor(&pseudo_random((2, 5), 2)).unwrap();
-                let b = Var::from_tensor(&pseudo_random((4, 2), 3)).unwrap();
-                let bias = Some(pseudo_random(4, 4));
-                let mut layer = Linear::new("layer", pseudo_random((4, 5), 5), bias).unwrap();
-                layer
-                    .attach(LoraWeights {
-                        a: a.as_tensor().clone(),
-                        b: b.as_tensor().clone(),
-                        scale: 1.5,
-                        dropout,
-                    })
-                    .unwrap();
-                let mode = Mode::Training {
-                    dropout: Stream::new(3),
-                    checkpoints: None,
-                };
-                let expected = layer.forward(&x, &mode).unwrap();
-                let found = forward(&layer, &x, &mode).unwrap();
-                assert_close("value", &found, &expected, 1e-6);
-                let weights = pseudo_random(expected.dims(), 6);
-                let gradients = |y: &Tensor| (y * &weights).unwrap().sum_all().unwrap().backward();
-                let (expected, found) = (gradients(&expected).unwrap(), gradients(&found).unwrap());
-                for (name, variable) in [("x", &x), ("a", &a), ("b", &b)] {
-                    let (found, expected) = (
-                        found.get(variable).unwrap(),
-                        expected.get(variable).unwrap(),
-                    );
+                let expected = run(&Device::Cpu, batch, dropout, Linear::forward);
+                let found = run(&device(), batch, dropout, forward);
+                for (name, (found, expected)) in ["value", "x", "a", "b"]
+                    .into_iter()
+                    .zip(found.iter().zip(&expected))
+                {
                     assert_close(name, found, expected, 1e-6);
                 }
             }

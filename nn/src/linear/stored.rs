@@ -3,6 +3,7 @@
 use crate::matrix::{MatrixMut, MatrixRef, Threads};
 use crate::simd::vectorized;
 use crate::storage::with_values;
+use crate::weights::MappedHalves;
 use candle_core::{DType, Result, Tensor, bail};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -76,13 +77,46 @@ pub(super) struct Narrow {
 }
 
 enum Values {
-    F16(Vec<f16>),
-    Bf16(Vec<bf16>),
+    F16(Halves<f16>),
+    Bf16(Halves<bf16>),
     /// Rows of values, and rows of `in_features / BLOCK` scales.
     Int8(Vec<i8>, Vec<f32>),
 }
 
+/// 16-bit values in memory of their own, or where they lie in a mapped file.
+enum Halves<T> {
+    Owned(Vec<T>),
+    Mapped(MappedHalves),
+}
+
+impl<T: bytemuck::Pod> Halves<T> {
+    fn values(&self) -> &[T] {
+        match self {
+            Self::Owned(values) => values,
+            Self::Mapped(mapped) => mapped.values(),
+        }
+    }
+}
+
 impl Stored {
+    /// A weight that stays in its file; `precision` is that of the file.
+    pub(super) fn mapped(
+        halves: MappedHalves,
+        out_features: usize,
+        in_features: usize,
+        precision: WeightPrecision,
+    ) -> Self {
+        let values = match precision {
+            WeightPrecision::Bf16 => Values::Bf16(Halves::Mapped(halves)),
+            _ => Values::F16(Halves::Mapped(halves)),
+        };
+        Self::Narrow(Arc::new(Narrow {
+            out_features,
+            in_features,
+            values,
+        }))
+    }
+
     pub(super) fn new(weight: Tensor, precision: WeightPrecision) -> Result<Self> {
         if precision == WeightPrecision::F32 || !weight.device().is_cpu() {
             return match precision {
@@ -96,13 +130,13 @@ impl Stored {
         let weight = weight.contiguous()?;
         let values = with_values("linear", [&weight], |[weight]| {
             Ok(match precision {
-                WeightPrecision::F32 | WeightPrecision::F16 => Values::F16(to_f16(weight)?),
-                WeightPrecision::Bf16 => Values::Bf16(
-                    weight
-                        .par_iter()
-                        .map(|&value| bf16::from_f32(value))
-                        .collect(),
-                ),
+                WeightPrecision::F32 | WeightPrecision::F16 => {
+                    Values::F16(Halves::Owned(to_f16(weight)?))
+                }
+                WeightPrecision::Bf16 => {
+                    let narrowed = weight.par_iter().map(|&value| bf16::from_f32(value));
+                    Values::Bf16(Halves::Owned(narrowed.collect()))
+                }
                 WeightPrecision::Int8 => to_int8(weight, in_features),
             })
         })?;
@@ -240,9 +274,9 @@ impl Narrow {
         let start = row * self.in_features;
         let place = start + columns.start..start + columns.end;
         match &self.values {
-            Values::F16(values) => values[place].convert_to_f32_slice(target),
-            Values::Bf16(values) => vectorized(|| {
-                for (target, value) in target.iter_mut().zip(&values[place]) {
+            Values::F16(halves) => halves.values()[place].convert_to_f32_slice(target),
+            Values::Bf16(halves) => vectorized(|| {
+                for (target, value) in target.iter_mut().zip(&halves.values()[place]) {
                     *target = f32::from_bits(u32::from(value.to_bits()) << 16);
                 }
             }),

@@ -2,7 +2,7 @@
 //! gradient was found right are used. They keep their intermediates: an own kernel would save that memory, but cannot be
 //! tested where there is no such device, and a wrong gradient is worse than a large one.
 //!
-//! The same formulas are what the kernels are tested against.
+//! The same formulas are what the kernels are tested against, on whatever device is at hand.
 
 use super::attention::{AttentionOptions, Mask};
 use super::conv::{Conv1dOptions, ConvTranspose1dOptions};
@@ -223,15 +223,36 @@ mod tests {
     use super::*;
     use crate::ops;
     use candle_core::{Device, Var};
-    use testing::{assert_close, pseudo_random};
+    use testing::{assert_close, device, pseudo_random};
 
-    /// Values and gradients of a kernel and of its composed form.
+    /// A copy on the device at hand.
+    fn here(tensor: &Tensor) -> Tensor {
+        tensor.to_device(&device()).unwrap()
+    }
+
+    /// Values and gradients of a kernel, and of its composed form on the device at hand.
     fn agree(
         name: &str,
         arguments: &[Tensor],
         kernel: impl Fn(&[Tensor]) -> Result<Tensor>,
         composed: impl Fn(&[Tensor]) -> Result<Tensor>,
     ) {
+        let (expected, expected_gradients) = run(arguments, kernel);
+        let moved: Vec<Tensor> = arguments.iter().map(here).collect();
+        let (found, found_gradients) = run(&moved, composed);
+        assert_close(name, &found, &expected, 1e-5);
+        for (number, (found, expected)) in
+            found_gradients.iter().zip(&expected_gradients).enumerate()
+        {
+            assert_close(&format!("{name}: gradient {number}"), found, expected, 2e-5);
+        }
+    }
+
+    /// The value, and the gradients of all arguments.
+    fn run(
+        arguments: &[Tensor],
+        function: impl Fn(&[Tensor]) -> Result<Tensor>,
+    ) -> (Tensor, Vec<Tensor>) {
         let variables: Vec<Var> = arguments
             .iter()
             .map(|argument| Var::from_tensor(argument).unwrap())
@@ -240,19 +261,17 @@ mod tests {
             .iter()
             .map(|variable| variable.as_tensor().clone())
             .collect();
-        let (expected, found) = (kernel(&tensors).unwrap(), composed(&tensors).unwrap());
-        assert_close(name, &found, &expected, 1e-5);
-        let weights = pseudo_random(expected.dims(), 9);
-        let gradients = |y: &Tensor| (y * &weights).unwrap().sum_all().unwrap().backward();
-        let (expected, found) = (gradients(&expected).unwrap(), gradients(&found).unwrap());
-        for (number, variable) in variables.iter().enumerate() {
-            assert_close(
-                &format!("{name}: gradient {number}"),
-                found.get(variable).unwrap(),
-                expected.get(variable).unwrap(),
-                2e-5,
-            );
-        }
+        let value = function(&tensors).unwrap();
+        let weights = pseudo_random(value.dims(), 9)
+            .to_device(value.device())
+            .unwrap();
+        let sum = (&value * weights).unwrap().sum_all().unwrap();
+        let gradients = sum.backward().unwrap();
+        let found = variables
+            .iter()
+            .map(|variable| gradients.get(variable).unwrap().clone())
+            .collect();
+        (value, found)
     }
 
     #[test]
@@ -371,7 +390,7 @@ mod tests {
                     &name,
                     &[pseudo_random((batch, 4, 20), 1)],
                     |t| ops::conv1d(&t[0], &weight, Some(&bias), &options),
-                    |t| conv1d(&t[0], &weight, Some(&bias), &options),
+                    |t| conv1d(&t[0], &here(&weight), Some(&here(&bias)), &options),
                 );
                 let (weight, bias) = (pseudo_random((4, 6 / groups, taps), 2), pseudo_random(6, 3));
                 let options = ConvTranspose1dOptions {
@@ -385,7 +404,7 @@ mod tests {
                     &format!("transposed {name}"),
                     &[pseudo_random((batch, 4, 20), 1)],
                     |t| ops::conv_transpose1d(&t[0], &weight, Some(&bias), &options),
-                    |t| conv_transpose1d(&t[0], &weight, Some(&bias), &options),
+                    |t| conv_transpose1d(&t[0], &here(&weight), Some(&here(&bias)), &options),
                 );
             }
         }

@@ -3,22 +3,9 @@
 /// What is wrong with a file of weights. Each message names the file, the tensor and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
-    /// The file cannot be opened or read.
-    #[error("{origin}: cannot be read; check the path and its permissions")]
-    Read {
-        /// Path or description of the source.
-        origin: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Not a safetensors file, or one that was cut short.
-    #[error("{origin}: not a whole safetensors file: {reason}; copy or download it again")]
-    Broken {
-        /// Path or description of the source.
-        origin: String,
-        /// What does not fit.
-        reason: String,
-    },
+    /// The file cannot be read, or is no whole file of weights.
+    #[error(transparent)]
+    File(#[from] checkpoint::CheckpointError),
     /// The model needs a tensor that the file lacks.
     #[error(
         "{origin}: tensor {name} is missing{hint}; the file belongs to another model or its configuration differs"
@@ -47,7 +34,7 @@ pub enum WeightsError {
     },
     /// A tensor is stored in a type that holds no weights.
     #[error(
-        "{origin}: tensor {name} is stored as {actual}, expected F32, F16 or BF16; convert the file"
+        "{origin}: tensor {name} is stored as {actual}, expected float32, float16 or bfloat16; convert the file"
     )]
     Type {
         /// Path or description of the source.

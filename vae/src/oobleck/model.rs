@@ -13,7 +13,9 @@ use super::receptive_field::{decoder_context, encoder_context};
 use super::{OobleckConfig, WHOLE_VALUES};
 use crate::error::check_shape;
 use crate::identity::Source;
-use crate::tiling::{run_exact_down, run_exact_up, run_reference};
+use crate::tiling::{
+    pasted_tiles, run_exact_down, run_exact_up, run_reference, run_tiles_down, run_tiles_up,
+};
 use crate::{Autoencoder, Posterior, Tiling, VaeError};
 
 /// Added to the standard deviation, so that its logarithm stays finite.
@@ -135,6 +137,11 @@ impl OobleckAutoencoder {
             Tiling::Reference { chunk, overlap } => run_reference(audio, chunk, overlap, |tile| {
                 self.encoder()?.forward(&tile.contiguous()?)
             }),
+            Tiling::Pasted { chunk, overlap } => {
+                let tiles = pasted_tiles(audio.dim(2)? / self.hop(), chunk, overlap)?;
+                let encoder = self.encoder()?;
+                run_tiles_down(audio, tiles, self.hop(), |tile| encoder.forward(tile))
+            }
         }
     }
 
@@ -237,6 +244,11 @@ impl Autoencoder for OobleckAutoencoder {
                 run_reference(latents, chunk, overlap, |tile| {
                     self.decoder()?.forward(&tile.contiguous()?)
                 })
+            }
+            Tiling::Pasted { chunk, overlap } => {
+                let tiles = pasted_tiles(latents.dim(2)?, chunk, overlap)?;
+                let decoder = self.decoder()?;
+                run_tiles_up(latents, tiles, self.hop(), |tile| decoder.forward(tile))
             }
         }
     }

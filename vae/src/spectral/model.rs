@@ -7,7 +7,7 @@ use super::network::{Half, HalfSize};
 use super::{SpectralConfig, SpectralFeatures, Synthesis};
 use crate::error::check_shape;
 use crate::identity::Source;
-use crate::tiling::{Tile, tiles};
+use crate::tiling::{Tile, pasted_tiles, tiles};
 use crate::{Autoencoder, Posterior, Tiling, VaeError};
 
 /// The spectral autoencoder with its weights, see the [module](super).
@@ -122,8 +122,7 @@ impl SpectralAutoencoder {
     fn encode_tiles(
         &self,
         audio: &Tensor,
-        core: usize,
-        context: usize,
+        whole: impl IntoIterator<Item = Tile>,
     ) -> Result<Posterior, VaeError> {
         let (_, samples) = check_shape("sound", audio, 2)?;
         let hop = self.hop();
@@ -131,8 +130,9 @@ impl SpectralAutoencoder {
             return Err(VaeError::TooShort { samples, hop });
         }
         let channels = audio.flatten(0, 1)?.to_vec2()?;
-        let parts =
-            tiles(samples / hop, core, context).map(|tile| self.encode_tile(&channels, &tile));
+        let parts = whole
+            .into_iter()
+            .map(|tile| self.encode_tile(&channels, &tile));
         let mean = Tensor::cat(&parts.collect::<Result<Vec<_>, _>>()?, D::Minus1)?;
         Ok(Posterior {
             std: mean.zeros_like()?,
@@ -143,8 +143,7 @@ impl SpectralAutoencoder {
     fn decode_tiles(
         &self,
         latents: &Tensor,
-        core: usize,
-        context: usize,
+        whole: impl IntoIterator<Item = Tile>,
     ) -> Result<Tensor, VaeError> {
         let (batch, frames) = check_shape("latents", latents, self.latent_channels())?;
         if frames == 0 {
@@ -154,7 +153,7 @@ impl SpectralAutoencoder {
             });
         }
         let mut parts = Vec::new();
-        for Tile { window, core } in tiles(frames, core, context) {
+        for Tile { window, core } in whole {
             let features =
                 self.decode_features(&latents.narrow(D::Minus1, window.start, window.len())?)?;
             parts.push(features.narrow(1, core.start - window.start, core.len())?);
@@ -194,47 +193,47 @@ impl Autoencoder for SpectralAutoencoder {
     }
 
     fn encode(&self, audio: &Tensor) -> Result<Posterior, VaeError> {
-        self.encode_tiles(audio, usize::MAX, 0)
+        let frames = audio.dim(D::Minus1)? / self.hop();
+        self.encode_tiles(audio, tiles(frames, usize::MAX, 0))
     }
 
     fn decode(&self, latents: &Tensor) -> Result<Tensor, VaeError> {
-        self.decode_tiles(latents, usize::MAX, 0)
+        self.decode_tiles(latents, tiles(latents.dim(D::Minus1)?, usize::MAX, 0))
     }
 
     fn encode_tiled(&self, audio: &Tensor, tiling: Tiling) -> Result<Posterior, VaeError> {
         let samples = audio.dim(D::Minus1)?;
-        let (core, context) =
-            frames_of(tiling, samples, self.hop(), self.encoder.context_frames())?;
-        self.encode_tiles(audio, core, context)
+        let whole = tiles_of(tiling, samples, self.hop(), self.encoder.context_frames())?;
+        self.encode_tiles(audio, whole)
     }
 
     fn decode_tiled(&self, latents: &Tensor, tiling: Tiling) -> Result<Tensor, VaeError> {
         let frames = latents.dim(D::Minus1)?;
-        let (core, context) = frames_of(tiling, frames, 1, self.decoder.context_frames())?;
-        self.decode_tiles(latents, core, context)
+        let whole = tiles_of(tiling, frames, 1, self.decoder.context_frames())?;
+        self.decode_tiles(latents, whole)
     }
 }
 
-/// Core and context in latent frames of the tiling of an input of length `total`, `unit` of its own units to a
-/// frame.
-fn frames_of(
+/// The tiles of an input of length `total`, `unit` of its own units to a latent frame.
+fn tiles_of(
     tiling: Tiling,
     total: usize,
     unit: usize,
     exact_context: usize,
-) -> Result<(usize, usize), VaeError> {
-    match tiling {
-        Tiling::Exact { chunk_frames } => Ok((chunk_frames, exact_context)),
+) -> Result<Vec<Tile>, VaeError> {
+    let frames = total / unit;
+    let (core, context) = match tiling {
+        Tiling::Pasted { chunk, overlap } => return pasted_tiles(frames, chunk, overlap),
+        Tiling::Exact { chunk_frames } => (chunk_frames, exact_context),
         // One tile is the whole, whatever its overlap would be.
-        Tiling::Reference { chunk, .. } if total <= chunk => Ok((usize::MAX, 0)),
+        Tiling::Reference { chunk, .. } if total <= chunk => (usize::MAX, 0),
         Tiling::Reference { chunk, overlap } => {
             let core = (chunk / unit)
                 .checked_sub(2 * (overlap / unit))
                 .filter(|&core| core > 0);
-            Ok((
-                core.ok_or(VaeError::Tiling { chunk, overlap })?,
-                overlap / unit,
-            ))
+            let core = core.ok_or(VaeError::Tiling { chunk, overlap })?;
+            (core, overlap / unit)
         }
-    }
+    };
+    Ok(tiles(frames, core, context).collect())
 }
