@@ -449,3 +449,63 @@ fn statistics_of_a_folder() {
         .stderr(predicate::str::contains("v.json: is there already"));
     command.arg("--force").assert().success();
 }
+
+/// A base of toy size.
+const TINY: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../lora/tests/fixtures/tiny-base.safetensors"
+);
+
+/// Factors for the base's last layer, in PEFT's names.
+fn write_adapter(path: &Path) {
+    use candle_core::{Device, Tensor};
+    let mut base = lora::base::BaseModel::open(TINY, &Device::Cpu).unwrap();
+    let outline = lora::base::Outline::of(&mut base);
+    let is_last = |layer: &&lora::base::LayerOutline| layer.name == "transformer.proj_out";
+    let layer = outline.layers.iter().find(is_last).unwrap();
+    let factors = [("A", (2, layer.inputs)), ("B", (layer.outputs, 2))];
+    let tensors = factors.map(|(letter, shape)| {
+        let name = format!("base_model.model.{}.lora_{letter}.weight", layer.name);
+        (name, Tensor::full(0.3f32, shape, &Device::Cpu).unwrap())
+    });
+    candle_core::safetensors::save(&tensors.into(), path).unwrap();
+}
+
+#[test]
+fn an_adapter_is_heard_before_it_is_measured() {
+    let folder = TempDir::new().unwrap();
+    let reference = folder.path().join("real");
+    std::fs::create_dir(&reference).unwrap();
+    for seed in 0..3 {
+        write(&reference.join(format!("{seed}.wav")), plucked(seed));
+    }
+    write_adapter(&folder.path().join("style.safetensors"));
+    let run = |more: &[&str]| {
+        let mut command = Command::cargo_bin("lora-eval").unwrap();
+        command.current_dir(folder.path());
+        let fixed = [
+            "--reference",
+            "real",
+            "--lora",
+            "style.safetensors",
+            "--model",
+            TINY,
+        ];
+        let short = ["--count", "2", "--seconds", "1.5", "--bootstrap", "100"];
+        command.args(fixed).args(short).args(more).assert()
+    };
+    run(&["--json", "result.json"]).success();
+    let result = std::fs::read_to_string(folder.path().join("result.json")).unwrap();
+    assert!(serde_json::from_str::<Value>(&result).unwrap().is_object());
+    let clip = |arm: &str, seed: u32| {
+        let path = format!("lora-eval-clips/{arm}/seed{seed}.wav");
+        std::fs::read(folder.path().join(path)).unwrap()
+    };
+    assert!(clip("adapter", 0) != clip("base", 0));
+    assert!(clip("adapter", 0) != clip("adapter", 1));
+    // Nothing is replaced unasked, and what is wrong is named.
+    run(&[])
+        .failure()
+        .stderr(predicate::str::contains("--clips").and(predicate::str::contains("--force")));
+    run(&["--candidate", "real"]).code(2);
+}

@@ -1,8 +1,13 @@
-//! A style adapter: low-rank weights for some layers of a base, a trigger vector, and a description that travels with them.
+//! A style adapter: changes of some layers of a base, a trigger vector, and a description that travels with them.
 
 mod attach;
+mod factors;
 mod file;
+mod format;
+pub mod names;
+mod read;
 mod targets;
+mod write;
 
 use std::collections::BTreeMap;
 
@@ -10,7 +15,11 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 pub use attach::{AdaptedLayers, Attachment, detach_all, merge, neutral_trigger};
+pub use factors::{LayerFactors, Method};
+pub use format::AdapterFormat;
 pub use targets::{ORIGINAL_TARGETS, Targets};
+pub use write::Target;
+pub use write::merged::{MergeOptions, MergedPrecision, layer_shapes, write_merged};
 
 /// Which base an adapter belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,21 +44,22 @@ impl std::fmt::Display for BaseIdentity {
     }
 }
 
-/// What an adapter's file says about itself.
+/// What an adapter's file says about itself. Of adapters that other programs trained only rank, alpha, dropout, targets and step are
+/// known; the texts are empty, the seed is 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AdapterDescription {
     /// Version of this description's format.
     pub format: u32,
-    /// Rank.
+    /// Rank; where layers differ, the largest.
     pub rank: usize,
-    /// Alpha; the adapter's output is scaled by alpha / rank.
+    /// Alpha of a layer of that rank; the adapter's output is scaled by alpha / rank. What holds for each layer is in its factors.
     pub alpha: f64,
     /// Dropout it was trained with.
     pub dropout: f64,
     /// Patterns of the layers it changes.
     pub targets: Targets,
-    /// The base it was trained on.
-    pub base: BaseIdentity,
+    /// The base it was trained on, if that is known.
+    pub base: Option<BaseIdentity>,
     /// Words that call the style.
     pub trigger_words: Vec<String>,
     /// Version of Lorelei that trained it.
@@ -64,15 +74,6 @@ pub struct AdapterDescription {
     pub validation_loss: Option<f64>,
 }
 
-/// The two factors of one layer's change, f32: W + alpha / rank * B A.
-#[derive(Debug, Clone)]
-pub struct LayerFactors {
-    /// `[rank, inputs]`, PEFT's orientation.
-    pub a: Tensor,
-    /// `[outputs, rank]`.
-    pub b: Tensor,
-}
-
 /// An adapter in memory.
 #[derive(Debug, Clone)]
 pub struct Adapter {
@@ -82,15 +83,35 @@ pub struct Adapter {
     pub layers: BTreeMap<String, LayerFactors>,
     /// The learned style vector, `[condition width]`.
     pub trigger: Option<Tensor>,
+    /// The layout it was read from.
+    pub format: AdapterFormat,
+    /// Texts of the file's header that are not understood here.
+    pub metadata: BTreeMap<String, String>,
 }
 
 impl Adapter {
+    /// One that was trained here.
+    pub fn trained(
+        description: AdapterDescription,
+        layers: BTreeMap<String, LayerFactors>,
+        trigger: Option<Tensor>,
+    ) -> Self {
+        Self {
+            description,
+            layers,
+            trigger,
+            format: AdapterFormat::Lorelei,
+            metadata: BTreeMap::new(),
+        }
+    }
+
     /// Trainable numbers in the adapter, the trigger vector included.
     pub fn parameter_count(&self) -> usize {
         let factors: usize = self
             .layers
             .values()
-            .map(|layer| layer.a.elem_count() + layer.b.elem_count())
+            .flat_map(LayerFactors::tensors)
+            .map(Tensor::elem_count)
             .sum();
         factors + self.trigger.as_ref().map_or(0, Tensor::elem_count)
     }

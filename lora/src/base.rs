@@ -1,53 +1,35 @@
-//! A base model: autoencoder, diffusion transformer, and the tags it is asked with. The embedded one is part of the program.
+//! A base model: autoencoder, diffusion transformer, and what it is asked with. One is part of the program; others are files.
 //!
-//! A base is one safetensors file: tensors `autoencoder.*`, `transformer.*` and `tag_vectors` `[tags, condition width]`, f16 or f32, and
-//! in its header `lorelei_base`, the description as JSON (see `recipes/export.py`).
+//! - `own`: Lorelei's own base files, the embedded one among them; they are asked with tags and a beat grid.
+//! - `diffrhythm`: DiffRhythm's releases; they are asked with style vectors and the phonemes of lyrics.
 
+mod diffrhythm;
+mod fingerprint;
+mod outline;
+mod own;
 mod pulse;
 mod tags;
-
-use std::borrow::Cow;
-use std::path::Path;
+mod weights;
 
 use candle_core::{Device, Tensor};
+use checkpoint::TensorFile;
 use dit::diffrhythm::DiffusionTransformer;
-use nn::{WeightPrecision, Weights};
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
-use vae::{Autoencoder, Posterior, SpectralAutoencoder, Tiling};
+use nn::WeightPrecision;
+use vae::{Autoencoder, Posterior, Tiling};
 
 use crate::adapter::BaseIdentity;
 use crate::error::LoraError;
-use crate::tensor_file;
+use crate::models::{Hub, ModelChoice, ModelFiles};
+use crate::progress::{Progress, Silent};
 
+pub use diffrhythm::SongBase;
+pub use outline::{LayerOutline, Outline};
 pub use pulse::{PULSES_PER_BEAT, PulseGrid};
 pub use tags::{Prompt, TagVocabulary};
-
-/// The base that ships inside the program.
-const EMBEDDED: &[u8] = include_bytes!("../base/lorelei-base-1.safetensors");
-/// What settings call it.
-pub(crate) const EMBEDDED_NAME: &str = "embedded";
-/// What errors call it.
-const EMBEDDED_ORIGIN: &str = "the embedded base";
-/// Its hash, which every program would otherwise compute at its start.
-const EMBEDDED_SHA256: &str = "23a0bf2895bb8ec3aeabaa27421d6a11d0451c47b52a7652f7da93ec374cb286";
-const DESCRIPTION: &str = "lorelei_base";
-const FORMAT: u32 = 1;
+pub use weights::weights;
 
 /// The position in a piece that clips are made for: 0 is a beginning, where many pieces are still thin; a third in, all play.
-pub const CLIP_POSITION: f64 = 1.0 / 3.0;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Description {
-    format: u32,
-    name: String,
-    version: u32,
-    autoencoder: vae::SpectralConfig,
-    transformer: dit::diffrhythm::Config,
-    tags: Vec<String>,
-    pulses_per_beat: usize,
-}
+const CLIP_POSITION: f64 = 1.0 / 3.0;
 
 /// A loaded base model.
 pub struct BaseModel {
@@ -55,97 +37,59 @@ pub struct BaseModel {
     autoencoder: Box<dyn Autoencoder>,
     /// The transformer that adapters attach to.
     pub transformer: DiffusionTransformer,
-    tags: TagVocabulary,
-    tag_vectors: Vec<Vec<f32>>,
+    conditioning: Conditioning,
     transformer_config: dit::diffrhythm::Config,
     parameter_count: usize,
     is_embedded: bool,
+    /// The transformer's file, whose mapped pages may be its weights.
+    mapped: Option<TensorFile>,
     device: Device,
     precision: WeightPrecision,
+}
+
+/// What a base is asked with.
+enum Conditioning {
+    /// Tags with learned vectors `[tags][condition width]`; the text tokens are a beat grid.
+    Tags {
+        vocabulary: TagVocabulary,
+        vectors: Vec<Vec<f32>>,
+    },
+    /// Style vectors of MuQ-MuLan; the text tokens are phonemes.
+    Songs {
+        base: SongBase,
+        vocabulary: TagVocabulary,
+    },
 }
 
 impl BaseModel {
     /// The base that ships inside the program.
     pub fn embedded(device: &Device) -> Result<Self, LoraError> {
-        Self::open(EMBEDDED_NAME, device)
+        own::embedded(device, WeightPrecision::F32)
     }
 
-    /// `embedded`, or the path of a base file.
+    /// The base of that name or path, from this machine's files.
     pub fn open(model: &str, device: &Device) -> Result<Self, LoraError> {
-        Self::open_in(model, device, WeightPrecision::F32)
+        let choice = ModelChoice {
+            model,
+            ..ModelChoice::default()
+        };
+        let files = ModelFiles::find(&choice, &Hub::from_env(), &mut Silent)?;
+        Self::load(&files, device, None, &mut Silent)
     }
 
-    /// The same with the transformer's weights kept in a precision. The autoencoder always runs on the CPU, in f32.
-    pub fn open_in(
-        model: &str,
+    /// Loads a model's files. The transformer's weights are kept in `precision`, or as the files have them: released models in 16 bits,
+    /// which changes nothing in the results. The autoencoder always runs on the CPU, in f32.
+    pub fn load(
+        files: &ModelFiles,
         device: &Device,
-        precision: WeightPrecision,
+        precision: Option<WeightPrecision>,
+        progress: &mut dyn Progress,
     ) -> Result<Self, LoraError> {
-        if model == EMBEDDED_NAME {
-            let path = Path::new(EMBEDDED_ORIGIN);
-            let sha256 = EMBEDDED_SHA256.to_owned();
-            return Self::from_bytes(EMBEDDED, sha256, path, device, precision);
+        match files {
+            ModelFiles::Embedded => own::embedded(device, precision.unwrap_or_default()),
+            ModelFiles::Own(path) => own::open(path, device, precision.unwrap_or_default()),
+            ModelFiles::DiffRhythm(files) => diffrhythm::load(files, device, precision, progress),
         }
-        let path = Path::new(model);
-        let bytes = std::fs::read(path).map_err(|source| {
-            let problem = format!(
-                "{source}; --model takes \"embedded\" or the path of a base file (.safetensors)"
-            );
-            LoraError::BadFile {
-                path: path.to_owned(),
-                problem,
-            }
-        })?;
-        let sha256 = sha256(&bytes);
-        Self::from_bytes(bytes, sha256, path, device, precision)
-    }
-
-    fn from_bytes(
-        bytes: impl Into<Cow<'static, [u8]>>,
-        sha256: String,
-        path: &Path,
-        device: &Device,
-        precision: WeightPrecision,
-    ) -> Result<Self, LoraError> {
-        let bytes = bytes.into();
-        let description = describe(&bytes).map_err(|problem| LoraError::BadFile {
-            path: path.to_owned(),
-            problem: format!(
-                "{problem}; give another base file, or export this one again (recipes/export.py)"
-            ),
-        })?;
-        let weights = Weights::from_bytes(bytes, &path.display().to_string(), &Device::Cpu)?;
-        let parameter_count = weights.parameter_count();
-        let root = weights.root();
-        let placed = weights.clone().on_device(device).in_precision(precision);
-        let (autoencoder, transformer) = rayon::join(
-            || SpectralAutoencoder::load(&description.autoencoder, &root.pp("autoencoder")),
-            || {
-                let scope = placed.root().pp("transformer");
-                DiffusionTransformer::load(&description.transformer, &scope)
-            },
-        );
-        let (autoencoder, transformer) = (autoencoder?, transformer?);
-        let shape = [description.tags.len(), description.transformer.cond_dim];
-        let tag_vectors = root.get("tag_vectors", &shape)?.to_vec2::<f32>()?;
-        weights.finish()?;
-        let is_embedded = sha256 == EMBEDDED_SHA256;
-        Ok(Self {
-            identity: BaseIdentity {
-                name: description.name,
-                version: description.version,
-                sha256,
-            },
-            autoencoder: Box::new(autoencoder),
-            transformer,
-            tags: TagVocabulary::new(description.tags),
-            tag_vectors,
-            transformer_config: description.transformer,
-            parameter_count,
-            is_embedded,
-            device: device.clone(),
-            precision,
-        })
     }
 
     /// Name, version and hash: what adapters record.
@@ -158,6 +102,14 @@ impl BaseModel {
         self.is_embedded
     }
 
+    /// What a released song model brings of its own; none for bases that are asked with tags.
+    pub fn songs(&self) -> Option<&SongBase> {
+        match &self.conditioning {
+            Conditioning::Songs { base, .. } => Some(base),
+            Conditioning::Tags { .. } => None,
+        }
+    }
+
     /// Where the transformer runs.
     pub fn device(&self) -> &Device {
         &self.device
@@ -168,9 +120,11 @@ impl BaseModel {
         self.precision
     }
 
-    /// The prompt vocabulary.
+    /// The prompt vocabulary; empty for a base that is asked with style vectors.
     pub fn tags(&self) -> &TagVocabulary {
-        &self.tags
+        let (Conditioning::Tags { vocabulary, .. } | Conditioning::Songs { vocabulary, .. }) =
+            &self.conditioning;
+        vocabulary
     }
 
     /// Sizes of the transformer.
@@ -178,9 +132,17 @@ impl BaseModel {
         &self.transformer_config
     }
 
-    /// Numbers in the whole base.
+    /// Numbers in the whole base; of a released model, in its transformer, as its authors count them.
     pub fn parameter_count(&self) -> usize {
         self.parameter_count
+    }
+
+    /// Where in a song the clips begin that are made with it, from 0 to 1.
+    pub fn clip_position(&self) -> f64 {
+        match &self.conditioning {
+            Conditioning::Tags { .. } => CLIP_POSITION,
+            Conditioning::Songs { .. } => 0.0,
+        }
     }
 
     /// Samples a second.
@@ -203,127 +165,52 @@ impl BaseModel {
         self.hop() as f64 / f64::from(self.sample_rate_hz())
     }
 
+    /// Seconds of the longest clip it makes.
+    pub fn most_secs(&self) -> f64 {
+        self.transformer_config.max_frames as f64 * self.frame_secs()
+    }
+
+    /// Seconds of a clip when nothing else is said of a song: whole ones, as the releases are asked (95, 285).
+    pub fn default_secs(&self) -> f64 {
+        self.most_secs().floor()
+    }
+
     /// What identifies the autoencoder in the latent cache.
     pub fn autoencoder_id(&self) -> &str {
         self.autoencoder.id()
     }
 
     /// Audio `[1, 2, samples]` to latents `[1, channels, frames]`.
-    pub fn encode(&self, audio: &Tensor) -> Result<Posterior, LoraError> {
-        Ok(self.autoencoder.encode_tiled(audio, Tiling::EXACT)?)
+    pub fn encode(&self, audio: &Tensor, tiling: Tiling) -> Result<Posterior, LoraError> {
+        Ok(self.autoencoder.encode_tiled(audio, tiling)?)
     }
 
-    /// Latents `[1, channels, frames]` to audio `[1, 2, samples]`.
-    pub fn decode(&self, latents: &Tensor) -> Result<Tensor, LoraError> {
-        Ok(self.autoencoder.decode(latents)?)
+    /// Latents `[1, channels, frames]` to audio `[1, 2, samples]`; `None` decodes as if at once.
+    pub fn decode(&self, latents: &Tensor, tiling: Option<Tiling>) -> Result<Tensor, LoraError> {
+        Ok(match tiling {
+            None => self.autoencoder.decode(latents)?,
+            Some(tiling) => self.autoencoder.decode_tiled(latents, tiling)?,
+        })
+    }
+
+    /// Gives back the memory of weights that can be read from their file again, until the transformer is asked next.
+    pub fn rest(&self) {
+        if let Some(file) = &self.mapped {
+            file.discard_pages(None);
+        }
     }
 
     /// Sum of the vectors of these rows of the tag table, `[condition width]`.
     pub fn tag_sum(&self, rows: &[usize]) -> Vec<f32> {
         let mut sum = vec![0.0f32; self.transformer_config.cond_dim];
-        for vector in rows.iter().filter_map(|row| self.tag_vectors.get(*row)) {
+        let Conditioning::Tags { vectors, .. } = &self.conditioning else {
+            return sum;
+        };
+        for vector in rows.iter().filter_map(|row| vectors.get(*row)) {
             for (total, value) in sum.iter_mut().zip(vector) {
                 *total += value;
             }
         }
         sum
-    }
-}
-
-fn describe(bytes: &[u8]) -> Result<Description, String> {
-    let text = tensor_file::description(bytes, DESCRIPTION)?;
-    let description: Description = serde_json::from_str(&text)
-        .map_err(|error| format!("the base description in the header cannot be read: {error}"))?;
-    if description.format != FORMAT {
-        return Err(format!(
-            "base format {} is not known ({FORMAT} is; a newer Lorelei may know it)",
-            description.format
-        ));
-    }
-    if description.pulses_per_beat != PULSES_PER_BEAT {
-        return Err(format!(
-            "{} pulses a beat are not known ({PULSES_PER_BEAT} are)",
-            description.pulses_per_beat
-        ));
-    }
-    // Checked here, where the file can be named.
-    let autoencoder = description.autoencoder.validate("autoencoder");
-    autoencoder.map_err(|error| format!("its configuration is impossible: {error}"))?;
-    let transformer = description.transformer.validate();
-    transformer.map_err(|error| format!("its configuration is impossible: {error}"))?;
-    Ok(description)
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_embedded_base_has_its_hash() {
-        assert_eq!(sha256(EMBEDDED), EMBEDDED_SHA256);
-    }
-
-    const TINY: &[u8] = include_bytes!("../tests/fixtures/tiny-base.safetensors");
-
-    /// The tiny base with a change to the text of its header; the offsets of its tensors count from the header's end.
-    fn changed(from: &str, to: &str) -> Vec<u8> {
-        let header_end = 8 + u64::from_le_bytes(TINY[..8].try_into().unwrap()) as usize;
-        let header = std::str::from_utf8(&TINY[8..header_end]).unwrap();
-        // The description is a string inside of the header.
-        let (from, to) = (from.replace('"', "\\\""), to.replace('"', "\\\""));
-        assert!(header.contains(&from), "{from}: {header}");
-        let header = header.replace(&from, &to);
-        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
-        bytes.extend_from_slice(header.as_bytes());
-        bytes.extend_from_slice(&TINY[header_end..]);
-        bytes
-    }
-
-    #[test]
-    fn an_impossible_configuration_names_file_part_and_remedy() {
-        for (from, to, expected) in [
-            (
-                r#""dim": 32"#,
-                r#""dim": 0"#,
-                "transformer's configuration: dim is 0",
-            ),
-            (
-                r#""max_frames": 2048"#,
-                r#""max_frames": 1048577"#,
-                "max_frames is 1048577",
-            ),
-            (r#""fft_size": 2048"#, r#""fft_size": 0"#, "autoencoder"),
-            (
-                r#""fft_size": 2048"#,
-                r#""fft_size": 4611686018427387904"#,
-                "autoencoder",
-            ),
-            (
-                r#""pulses_per_beat": 8"#,
-                r#""pulses_per_beat": 9"#,
-                "9 pulses",
-            ),
-            (r#""fft_size": 2048"#, r#""fft_sighs": 2048"#, "fft_sighs"),
-        ] {
-            let bytes = changed(from, to);
-            let error = BaseModel::from_bytes(
-                bytes.clone(),
-                sha256(&bytes),
-                Path::new("my-base.safetensors"),
-                &Device::Cpu,
-                WeightPrecision::F32,
-            );
-            let error = error.err().unwrap().to_string();
-            for word in ["my-base.safetensors", expected, "export"] {
-                assert!(error.contains(word), "{word}: {error}");
-            }
-        }
     }
 }

@@ -30,6 +30,16 @@ pub enum LoraError {
         /// Why.
         reason: String,
     },
+    /// Files of a released model are not on this machine and could not be fetched.
+    #[error(
+        "not on this machine and not fetched ({reason}):\n  {files}\nor give --model the path of a folder that holds them"
+    )]
+    NotFetched {
+        /// A line each: what it is, how large, and where it would be found.
+        files: String,
+        /// Why they were not fetched.
+        reason: String,
+    },
     /// An output is there already.
     #[error("{path} exists already; choose another name or pass --force to replace it")]
     Exists {
@@ -130,7 +140,16 @@ pub enum LoraError {
     /// Sound files.
     #[error(transparent)]
     Audio(#[from] audio::AudioError),
-    /// Weight files.
+    /// Weight files as they are.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::CheckpointError),
+    /// Style vectors.
+    #[error(transparent)]
+    Embed(#[from] embed::EmbedError),
+    /// Lyrics.
+    #[error(transparent)]
+    Lyrics(#[from] lyrics::LyricsError),
+    /// Weights of models.
     #[error(transparent)]
     Weights(#[from] nn::WeightsError),
     /// Autoencoders.

@@ -1,12 +1,26 @@
 //! From a seed and a style to sound: flow sampling with guidance, then decoding.
 
+mod kept;
+
+use std::ops::Range;
+
 use candle_core::{Device, Tensor};
 use dit::flow;
 use nn::Stream;
+use vae::Tiling;
 
-use crate::base::{BaseModel, CLIP_POSITION, PulseGrid};
+use crate::base::BaseModel;
 use crate::error::LoraError;
 use crate::progress::Progress;
+
+pub use kept::{Kept, SpanSecs};
+
+/// Chunks in which the released models' own pipeline encodes and decodes (`encode_audio`, `decode_audio` in DiffRhythm's
+/// `infer/infer_utils.py`), in latent frames.
+pub const RELEASED_CHUNKS: Tiling = Tiling::Pasted {
+    chunk: 128,
+    overlap: 32,
+};
 
 /// What to make.
 #[derive(Debug, Clone)]
@@ -17,50 +31,52 @@ pub struct Request {
     pub steps: usize,
     /// Guidance: how far to go beyond the unstyled prediction; 0 turns it off.
     pub guidance: f64,
-    /// Seed of the starting noise.
-    pub seed: u64,
     /// Style vector `[condition width]`; zeros ask for nothing.
     pub style: Vec<f32>,
-    /// Beat grid, if a tempo was asked for.
-    pub pulse: Option<PulseGrid>,
+    /// Style to go away from, `[condition width]`; zeros if there is none.
+    pub negative_style: Option<Vec<f32>>,
+    /// One token a latent frame: a beat grid or phonemes; no token in frames beyond its end.
+    pub tokens: Vec<u32>,
+    /// Sound that is kept, if this is an edit or a continuation.
+    pub kept: Option<Kept>,
+    /// How latents are decoded: `None` as if at once.
+    pub decoding: Option<Tiling>,
 }
 
-/// The style vector `[condition width]` of these tags and adapters.
-///
-/// Tags alone give the mean of their vectors, or zero, which asks for nothing. An adapter was trained with the mean of the tags and its
-/// own trigger; it moves the style from the one towards the other by its strength, so that 0 is the base and 1 is as trained. The moves
-/// of several adapters add up.
-pub fn style_vector(
-    base: &BaseModel,
-    tags: &[usize],
-    triggers: &[(&Tensor, f64)],
-) -> Result<Vec<f32>, LoraError> {
-    let sum = base.tag_sum(tags);
-    let mean = |sum: f32, count: usize| f64::from(sum / count.max(1) as f32);
-    let total_strength: f64 = triggers.iter().map(|(_, strength)| strength).sum();
-    // Weights instead of differences: strengths 0 and 1 are then exact to the bit.
-    let mut style: Vec<f64> = sum
-        .iter()
-        .map(|tags_sum| mean(*tags_sum, tags.len()) * (1.0 - total_strength))
-        .collect();
-    for (trigger, strength) in triggers {
-        let trigger = trigger.to_vec1::<f32>()?;
-        if trigger.len() != sum.len() {
-            let problem = format!(
-                "a trigger vector of {} numbers where the base has {}",
-                trigger.len(),
-                sum.len()
-            );
-            return Err(candle_core::Error::Msg(problem).into());
-        }
-        for ((value, tags_sum), own) in style.iter_mut().zip(&sum).zip(trigger) {
-            *value += strength * mean(tags_sum + own, tags.len() + 1);
+impl Request {
+    /// Latent frames of the clip. Songs have whole frames, as the reference makes them (`get_lrc_token` in its `infer/infer_utils.py`);
+    /// other clips begin a last one where they must.
+    pub fn frames(&self, base: &BaseModel) -> usize {
+        let samples = self.exact_samples(base);
+        let config = base.transformer_config();
+        let frames = match base.songs() {
+            // Models of one length make all of it.
+            Some(_) if !config.has_duration() && self.seconds >= base.default_secs() => {
+                config.max_frames
+            }
+            Some(_) => samples / base.hop(),
+            None => samples.div_ceil(base.hop()),
+        };
+        frames.max(1)
+    }
+
+    fn samples(&self, base: &BaseModel) -> usize {
+        match base.songs() {
+            Some(_) => self.frames(base) * base.hop(),
+            None => self.exact_samples(base),
         }
     }
-    Ok(style.into_iter().map(|value| value as f32).collect())
+
+    fn exact_samples(&self, base: &BaseModel) -> usize {
+        (self.seconds * f64::from(base.sample_rate_hz())).round() as usize
+    }
 }
 
-/// Planar stereo `[left, right]` at the base's rate. The same request gives the same samples.
+/// Stereo, a vector a channel: left, right.
+pub type Clip = [Vec<f32>; 2];
+
+/// A clip for each seed, planar stereo at the base's rate, made in one batch. The same request and seed give the same samples, whatever
+/// other seeds are in the batch, up to rounding.
 ///
 /// # Errors
 /// [`LoraError::NoSound`] when latents or samples are not finite, as adapters at too high a strength make them;
@@ -68,34 +84,67 @@ pub fn style_vector(
 pub fn generate(
     base: &BaseModel,
     request: &Request,
+    seeds: &[u64],
     progress: &mut dyn Progress,
-) -> Result<[Vec<f32>; 2], LoraError> {
+) -> Result<Vec<Clip>, LoraError> {
+    let latents = sample(base, request, seeds, progress)?;
+    check_finite(
+        "latents",
+        &latents.flatten_all()?.to_vec1::<f32>()?,
+        request,
+    )?;
+    // Nothing more is asked of the transformer: its file's pages may go before the decoder comes.
+    base.rest();
+    let latents = latents.transpose(1, 2)?.contiguous()?;
+    let clips = (0..seeds.len()).map(|item| decode(base, request, &latents.narrow(0, item, 1)?));
+    clips.collect()
+}
+
+/// Latents `[batch, frames, channels]` on the CPU.
+fn sample(
+    base: &BaseModel,
+    request: &Request,
+    seeds: &[u64],
+    progress: &mut dyn Progress,
+) -> Result<Tensor, LoraError> {
     let device = base.device().clone();
-    let samples = (request.seconds * f64::from(base.sample_rate_hz())).round() as usize;
-    let frames = samples.div_ceil(base.hop()).max(1);
-    let noise = Stream::new(request.seed)
-        .named("generation")
-        .normal((1, frames, base.latent_channels()), &device)?;
-    let tokens = request.pulse.map_or_else(
-        || vec![0; frames],
-        |pulse| pulse.tokens(frames, base.frame_secs()),
-    );
-    let style = Tensor::from_slice(&request.style, (1, request.style.len()), &device)?;
-    let whole = 0..frames;
+    let frames = request.frames(base);
+    let shape = (1, frames, base.latent_channels());
+    let noise = seeds
+        .iter()
+        .map(|&seed| Stream::new(seed).named("generation").normal(shape, &device));
+    let noise = Tensor::cat(&noise.collect::<candle_core::Result<Vec<_>>>()?, 0)?;
+    let vector = |values: &[f32]| Tensor::from_slice(values, (1, values.len()), &device);
+    let style = vector(&request.style)?;
+    let negative_style = match &request.negative_style {
+        Some(values) => vector(values)?,
+        None => style.zeros_like()?,
+    };
+    let mut tokens = request.tokens.clone();
+    tokens.resize(frames, 0);
+    let (known, spans) = known(request, shape, &device)?;
+    let duration = base.transformer_config().has_duration();
+    // In half precision, as the reference has it.
+    let share = frames as f32 / base.transformer_config().max_frames as f32;
+    let share = flow::half_precision_time(share);
+    let duration = duration
+        .then(|| Tensor::full(share, 1, &device))
+        .transpose()?;
     let asked = flow::Request {
         noise: &noise,
-        audio_condition: &noise.zeros_like()?,
-        spans: std::slice::from_ref(&whole),
+        audio_condition: &known,
+        spans: &spans,
         text: &Tensor::from_vec(tokens, (1, frames), &device)?,
         style: &style,
-        negative_style: &style.zeros_like()?,
-        start_time: &Tensor::full(CLIP_POSITION as f32, 1, &device)?,
-        duration: None,
+        negative_style: &negative_style,
+        start_time: &Tensor::full(base.clip_position() as f32, 1, &device)?,
+        duration: duration.as_ref(),
     };
     let sampling = flow::Sampling {
         points: request.steps + 1,
         sway: None,
         guidance: request.guidance,
+        half_precision_times: base.songs().is_some(),
     };
     progress.begin("generating", request.steps);
     let mut stopped = false;
@@ -113,37 +162,71 @@ pub fn generate(
     if stopped {
         return Err(LoraError::Stopped);
     }
-    let latents = sampled?.latents.to_device(&Device::Cpu)?;
     progress.end();
-    check_finite(
-        "latents",
-        &latents.flatten_all()?.to_vec1::<f32>()?,
-        request.guidance,
-    )?;
-    let audio = base.decode(&latents.transpose(1, 2)?.contiguous()?)?;
+    Ok(sampled?.latents.to_device(&Device::Cpu)?)
+}
+
+/// The latents to keep, zeros where there are none, and the frames to make: all of them if nothing is kept.
+fn known(
+    request: &Request,
+    (batch, frames, channels): (usize, usize, usize),
+    device: &Device,
+) -> Result<(Tensor, Vec<Range<usize>>), LoraError> {
+    let silence =
+        |frames: usize| Tensor::zeros((batch, frames, channels), candle_core::DType::F32, device);
+    let Some(kept) = &request.kept else {
+        let all = 0..frames;
+        return Ok((silence(frames)?, vec![all]));
+    };
+    let known = kept.latents.transpose(1, 2)?.to_device(device)?;
+    let held = known.dim(1)?.min(frames);
+    let known = known.narrow(1, 0, held)?;
+    let known = match frames - held {
+        0 => known.contiguous()?,
+        missing => Tensor::cat(&[known, silence(missing)?], 1)?,
+    };
+    Ok((known, kept.spans.clone()))
+}
+
+fn decode(base: &BaseModel, request: &Request, latents: &Tensor) -> Result<Clip, LoraError> {
+    let audio = base.decode(latents, request.decoding)?;
     let mut channels = audio.squeeze(0)?.to_vec2::<f32>()?.into_iter();
     let (Some(mut left), Some(mut right)) = (channels.next(), channels.next()) else {
         return Err(
             candle_core::Error::Msg("the autoencoder did not decode to stereo".to_owned()).into(),
         );
     };
+    let samples = request.samples(base);
     left.truncate(samples);
     right.truncate(samples);
     for channel in [&left, &right] {
-        check_finite("samples", channel, request.guidance)?;
+        check_finite("samples", channel, request)?;
     }
-    finish(&mut left, &mut right, base.sample_rate_hz());
+    match base.songs() {
+        Some(_) => fill_range(&mut left, &mut right),
+        None => finish(&mut left, &mut right, base.sample_rate_hz()),
+    }
     Ok([left, right])
 }
 
-fn check_finite(what: &'static str, values: &[f32], guidance: f64) -> Result<(), LoraError> {
+fn check_finite(what: &'static str, values: &[f32], request: &Request) -> Result<(), LoraError> {
     match values.iter().find(|value| !value.is_finite()) {
         Some(&value) => Err(LoraError::NoSound {
             what,
             value,
-            guidance,
+            guidance: request.guidance,
         }),
         None => Ok(()),
+    }
+}
+
+/// To full scale, as DiffRhythm's own pipeline writes its songs (`infer/infer.py`).
+fn fill_range(left: &mut [f32], right: &mut [f32]) {
+    let peak = peak(left, right);
+    if peak > 0.0 {
+        for sample in left.iter_mut().chain(right.iter_mut()) {
+            *sample /= peak;
+        }
     }
 }
 
@@ -160,10 +243,7 @@ fn finish(left: &mut [f32], right: &mut [f32], sample_rate_hz: u32) {
             channel[last - index] *= gain;
         }
     }
-    let peak = left
-        .iter()
-        .chain(right.iter())
-        .fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+    let peak = peak(left, right);
     if peak > CEILING {
         for sample in left.iter_mut().chain(right.iter_mut()) {
             *sample *= CEILING / peak;
@@ -171,9 +251,14 @@ fn finish(left: &mut [f32], right: &mut [f32], sample_rate_hz: u32) {
     }
 }
 
+fn peak(left: &[f32], right: &[f32]) -> f32 {
+    let samples = left.iter().chain(right.iter());
+    samples.fold(0.0f32, |peak, sample| peak.max(sample.abs()))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::finish;
+    use super::{fill_range, finish};
 
     #[test]
     fn ends_are_silent_and_peaks_stay_below_the_ceiling_in_both_channels() {
@@ -184,5 +269,15 @@ mod tests {
             (0.0, 0.0, 0.0, 0.0)
         );
         assert!((left[500] - 0.97).abs() < 1e-6 && (right[500] + 0.485).abs() < 1e-6);
+    }
+
+    #[test]
+    fn songs_fill_the_range_and_silence_stays_silent() {
+        let (mut left, mut right) = (vec![0.5f32, 0.0], vec![-0.25f32, 0.0]);
+        fill_range(&mut left, &mut right);
+        assert_eq!((left, right), (vec![1.0, 0.0], vec![-0.5, 0.0]));
+        let (mut left, mut right) = (vec![0.0f32; 2], vec![0.0f32; 2]);
+        fill_range(&mut left, &mut right);
+        assert_eq!((left, right), (vec![0.0; 2], vec![0.0; 2]));
     }
 }

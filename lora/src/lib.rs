@@ -5,9 +5,12 @@
 //!
 //! - [`base`]: the model that is adapted; one is embedded in the program. Latents are `[batch, channels, frames]` at the autoencoder
 //!   and `[batch, frames, channels]` in the transformer.
+//! - [`models`]: the files that a model's name stands for.
 //! - [`adapter`]: targets, the file format, attaching, merging.
 //! - [`device`]: the CPU or a CUDA card.
 //! - [`train`]: data, batches, the loop, early stopping, checkpoints.
+//! - [`style`]: the vector that a clip is asked with.
+//! - [`sung`]: lyrics as tokens, for song models.
 //! - [`generate`](mod@generate): from a seed and a style to sound.
 //!
 //! The binaries `lora-train` and `lora-infer` are thin: they read flags and draw progress bars.
@@ -17,7 +20,11 @@ pub mod base;
 pub mod device;
 mod error;
 pub mod generate;
+pub mod inspect;
+pub mod models;
 pub mod progress;
+pub mod style;
+pub mod sung;
 mod tensor_file;
 #[cfg(feature = "cli")]
 pub mod terminal;

@@ -1,6 +1,6 @@
 //! What both binaries share: progress bars on a terminal, Ctrl-C, log lines on standard error.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
@@ -79,6 +79,7 @@ pub fn log_to_stderr() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .without_time()
         .with_target(false)
         .init();

@@ -119,7 +119,7 @@ fn the_configuration_file_chooses_the_base() {
         arguments.extend(more);
         succeeds(&run(folder.path(), "lora-train", &arguments));
         let adapter = Adapter::load(&folder.path().join(name), &candle_core::Device::Cpu).unwrap();
-        adapter.description.base
+        adapter.description.base.unwrap()
     };
     let expected = |path: &str| {
         let base = lora::base::BaseModel::open(path, &candle_core::Device::Cpu).unwrap();
@@ -546,7 +546,7 @@ fn an_adapter_for_another_base_is_refused_by_name() {
 }
 
 /// Claims, cuts and poisons `good` in turn; `check` sees each file and the words its error must have.
-fn damaged(good: &[u8], mut check: impl FnMut(&[u8], &[&str])) {
+fn damaged(good: &[u8], broken: &[&str], mut check: impl FnMut(&[u8], &[&str])) {
     let mut claims = good.to_vec();
     claims[..8].copy_from_slice(&(1u64 << 60).to_le_bytes());
     let header = usize::try_from(u64::from_le_bytes(good[..8].try_into().unwrap())).unwrap();
@@ -554,7 +554,6 @@ fn damaged(good: &[u8], mut check: impl FnMut(&[u8], &[&str])) {
     // An f16 and an f32 of these bytes is not a number.
     poisoned[8 + header..8 + header + 8]
         .copy_from_slice(&[0xff, 0x7f, 0xc0, 0x7f, 0xff, 0x7f, 0xc0, 0x7f]);
-    let broken = &["not a readable safetensors file", "damaged or cut short"][..];
     for (bytes, words) in [
         (&claims[..], broken),
         (&good[..good.len() / 2], broken),
@@ -572,13 +571,14 @@ fn damaged_adapters_and_bases_are_named_with_the_reason() {
     let bad = folder.path().join("bad.safetensors");
     let flags = |flag| [flag, "bad.safetensors", "--out", "bad.wav"];
     let adapter = std::fs::read(folder.path().join("style.safetensors")).unwrap();
-    damaged(&adapter, |bytes, words| {
+    // What is wrong with a file that is none is told, and tested, by `checkpoint`.
+    damaged(&adapter, &[], |bytes, words| {
         std::fs::write(&bad, bytes).unwrap();
         let output = infer(folder.path(), &flags("--lora"));
         fails(&output, 1, &["bad.safetensors"]);
         fails(&output, 1, words);
     });
-    damaged(&std::fs::read(TINY).unwrap(), |bytes, words| {
+    damaged(&std::fs::read(TINY).unwrap(), &[], |bytes, words| {
         std::fs::write(&bad, bytes).unwrap();
         let output = run(folder.path(), "lora-infer", &flags("--model"));
         fails(&output, 1, &["bad.safetensors"]);
@@ -603,8 +603,10 @@ fn an_adapter_that_blows_up_makes_no_file() {
     )
     .unwrap();
     for layer in adapter.layers.values_mut() {
-        layer.a = (&layer.a * 1e18).unwrap();
-        layer.b = (&layer.b * 1e18).unwrap();
+        if let nn::Delta::LowRank { a, b } = &mut layer.delta {
+            *a = (&*a * 1e18).unwrap();
+            *b = (&*b * 1e18).unwrap();
+        }
     }
     adapter
         .save(&folder.path().join("wild.safetensors"))
@@ -635,15 +637,13 @@ fn the_adapters_header_tells_what_it_is() {
     )
     .unwrap();
     let description = &adapter.description;
+    let base = description.base.as_ref().unwrap();
     assert_eq!(
         (description.rank, description.alpha, description.dropout),
         (8, 16.0, 0.25)
     );
-    assert_eq!(
-        (description.base.name.as_str(), description.base.version),
-        ("tiny-base", 1)
-    );
-    assert_eq!(description.base.sha256.len(), 64);
+    assert_eq!((base.name.as_str(), base.version), ("tiny-base", 1));
+    assert_eq!(base.sha256.len(), 64);
     assert_eq!(description.data_hash.len(), 64);
     assert_eq!(description.trigger_words, ["style"]);
 }

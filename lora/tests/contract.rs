@@ -5,18 +5,20 @@
 
 use std::path::Path;
 
+use candle_core::Tensor;
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor};
 use lora::adapter::{Adapter, AdapterDescription, Targets, detach_all, merge};
 use lora::base::{BaseModel, PulseGrid};
-use lora::generate::{Request, generate, style_vector};
+use lora::generate::{Request, generate};
 use lora::progress::Silent;
+use lora::style;
 use lora::train::{
     BaseDefaults, Batch, BatchShape, LatentPiece, TrainConfig, TrainSettings, TrainableAdapter,
     training_batch,
 };
 use nn::Stream;
 use nn::optimizer::{AdamW, AdamWOptions};
+use testing::device;
 
 const TINY: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -24,7 +26,7 @@ const TINY: &str = concat!(
 );
 
 fn base() -> BaseModel {
-    BaseModel::open(TINY, &Device::Cpu).unwrap()
+    BaseModel::open(TINY, &device()).unwrap()
 }
 
 fn config() -> TrainConfig {
@@ -58,8 +60,12 @@ fn batch_of(batch_size: usize, base: &BaseModel, step: usize) -> Batch {
         batch_size,
         frames: 12,
         style_drop: 0.0,
+        text_drop: 0.0,
+        drops_together: false,
+        position: Some(0.3),
+        max_frames: 2048,
     };
-    training_batch(&pieces, shape, step, &Stream::new(5), &Device::Cpu).unwrap()
+    training_batch(&pieces, shape, step, &Stream::new(5), &device()).unwrap()
 }
 
 /// Loss and gradients of a training step.
@@ -71,7 +77,7 @@ fn gradients(training: &TrainableAdapter, batch: &Batch, step: usize) -> (f64, G
 /// An adapter after `steps` optimizer steps.
 fn trained(steps: usize) -> Adapter {
     let config = config();
-    let training = TrainableAdapter::initialise(base(), &config, &Device::Cpu).unwrap();
+    let training = TrainableAdapter::initialise(base(), &config, true, &device()).unwrap();
     let mut optimizer = AdamW::new(training.variables(), AdamWOptions::default()).unwrap();
     for step in 0..steps {
         let gradients = gradients(&training, &batch(training.base(), step), step).1;
@@ -83,7 +89,7 @@ fn trained(steps: usize) -> Adapter {
         alpha: config.alpha,
         dropout: config.dropout,
         targets: Targets::default(),
-        base: training.base().identity().clone(),
+        base: Some(training.base().identity().clone()),
         trigger_words: vec!["test".to_owned()],
         lorelei_version: "test".to_owned(),
         data_hash: String::new(),
@@ -96,19 +102,21 @@ fn trained(steps: usize) -> Adapter {
 
 fn sound(base: &BaseModel) -> Vec<f32> {
     let style = base.tag_sum(&[0, 1]);
-    let pulse = Some(PulseGrid {
+    let pulse = PulseGrid {
         tempo_bpm: 120.0,
         beats_per_bar: 4,
-    });
+    };
     let request = Request {
         seconds: 0.5,
         steps: 3,
         guidance: 2.0,
-        seed: 9,
         style,
-        pulse,
+        negative_style: None,
+        tokens: pulse.tokens(30, base.frame_secs()),
+        kept: None,
+        decoding: None,
     };
-    generate(base, &request, &mut Silent).unwrap().concat()
+    generate(base, &request, &[9], &mut Silent).unwrap()[0].concat()
 }
 
 fn with_adapter(adapter: &Adapter, strength: f64) -> BaseModel {
@@ -125,7 +133,7 @@ fn with_adapter(adapter: &Adapter, strength: f64) -> BaseModel {
 
 #[test]
 fn a_fresh_adapter_changes_nothing() {
-    let training = TrainableAdapter::initialise(base(), &config(), &Device::Cpu).unwrap();
+    let training = TrainableAdapter::initialise(base(), &config(), true, &device()).unwrap();
     assert_eq!(sound(training.base()), sound(&base()));
     assert_eq!(sound(&with_adapter(&trained(0), 1.0)), sound(&base()));
 }
@@ -147,11 +155,11 @@ fn a_style_at_strength_zero_is_the_prompts_and_at_one_as_trained() {
     let width = base.transformer_config().cond_dim;
     let trigger = |seed| {
         let values = Stream::new(seed).normal_vec(width);
-        Tensor::from_vec(values, width, &Device::Cpu).unwrap()
+        Tensor::from_vec(values, width, &device()).unwrap()
     };
     let (one, two) = (trigger(1), trigger(2));
     let bits = |tags: &[usize], triggers: &[(&Tensor, f64)]| -> Vec<u32> {
-        let style = style_vector(&base, tags, triggers).unwrap();
+        let style = style::of_tags(&base, tags, triggers).unwrap();
         style.into_iter().map(f32::to_bits).collect()
     };
     for tags in [&[][..], &[2], &[0, 1, 3]] {
@@ -169,7 +177,7 @@ fn a_style_at_strength_zero_is_the_prompts_and_at_one_as_trained() {
         assert_ne!(bits(tags, &[(&one, 0.5)]), trained);
     }
     // Two adapters add their moves away from the prompt.
-    let style = |triggers: &[(&Tensor, f64)]| style_vector(&base, &[0, 1], triggers).unwrap();
+    let style = |triggers: &[(&Tensor, f64)]| style::of_tags(&base, &[0, 1], triggers).unwrap();
     let (plain, first, second) = (style(&[]), style(&[(&one, 0.7)]), style(&[(&two, 0.4)]));
     let both = style(&[(&one, 0.7), (&two, 0.4)]);
     for index in 0..width {
@@ -180,7 +188,7 @@ fn a_style_at_strength_zero_is_the_prompts_and_at_one_as_trained() {
 
 #[test]
 fn gradients_reach_all_of_the_adapter() {
-    let training = TrainableAdapter::initialise(base(), &config(), &Device::Cpu).unwrap();
+    let training = TrainableAdapter::initialise(base(), &config(), true, &device()).unwrap();
     let targets = Targets::default();
     let names: Vec<String> = training
         .variables()
@@ -222,7 +230,7 @@ fn gradients_reach_all_of_the_adapter() {
 /// Two shares of three items each, with dropout; see `nn::shares`.
 #[test]
 fn checkpoints_change_no_gradient() {
-    let training = TrainableAdapter::initialise(base(), &config(), &Device::Cpu).unwrap();
+    let training = TrainableAdapter::initialise(base(), &config(), true, &device()).unwrap();
     let mut optimizer = AdamW::new(training.variables(), AdamWOptions::default()).unwrap();
     let batch = batch_of(6, training.base(), 0);
     optimizer
@@ -241,7 +249,7 @@ fn checkpoints_change_no_gradient() {
 
 #[test]
 fn the_base_underneath_stays_as_it_was() {
-    let training = TrainableAdapter::initialise(base(), &config(), &Device::Cpu).unwrap();
+    let training = TrainableAdapter::initialise(base(), &config(), true, &device()).unwrap();
     let mut optimizer = AdamW::new(training.variables(), AdamWOptions::default()).unwrap();
     let gradients = gradients(&training, &batch(training.base(), 0), 0).1;
     optimizer.step(&gradients, 0.05, 1.0).unwrap();
@@ -276,7 +284,7 @@ fn saving_and_loading_gives_the_same_sound() {
     let path = folder.path().join("style.safetensors");
     let adapter = trained(3);
     adapter.save(&path).unwrap();
-    let loaded = Adapter::load(&path, &Device::Cpu).unwrap();
+    let loaded = Adapter::load(&path, &device()).unwrap();
     assert_eq!(loaded.description, adapter.description);
     assert_eq!(
         sound(&with_adapter(&loaded, 1.0)),
@@ -286,7 +294,7 @@ fn saving_and_loading_gives_the_same_sound() {
 
 #[test]
 fn dropout_is_at_work_in_training_only() {
-    let training = TrainableAdapter::initialise(base(), &config(), &Device::Cpu).unwrap();
+    let training = TrainableAdapter::initialise(base(), &config(), true, &device()).unwrap();
     let mut optimizer = AdamW::new(training.variables(), AdamWOptions::default()).unwrap();
     let batch = batch(training.base(), 0);
     optimizer

@@ -10,7 +10,9 @@ use candle_core::Device;
 use lora::LoraError;
 use lora::base::BaseModel;
 use lora::progress::{Progress, Silent};
-use lora::train::{BaseDefaults, EpochMetrics, TrainConfig, TrainSettings, Trainer, TrainingSet};
+use lora::train::{
+    BaseDefaults, ConditionSource, EpochMetrics, TrainConfig, TrainSettings, Trainer, TrainingSet,
+};
 
 /// Asks for a stop after some steps of training.
 struct StopAfter(usize);
@@ -44,7 +46,13 @@ fn config(folder: &Path, name: &str, seed: u64) -> TrainConfig {
 
 fn parts(config: &TrainConfig) -> (BaseModel, TrainingSet) {
     let base = BaseModel::open(&config.model, &Device::Cpu).unwrap();
-    let set = TrainingSet::open(&config.data, &base, &mut Silent).unwrap();
+    let set = TrainingSet::open(
+        &config.data,
+        &base,
+        &mut ConditionSource::new(None, lyrics::TokenizerSettings::default()),
+        &mut Silent,
+    )
+    .unwrap();
     (base, set)
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
-use nn::{LoraWeights, Stream, VisitLinears};
+use nn::{Delta, Linear, LoraWeights, Stream, VisitLinears};
 
+use super::names::LayerNames;
 use super::{Adapter, BaseIdentity, LayerFactors, Targets};
 use crate::base::BaseModel;
 use crate::error::LoraError;
@@ -22,6 +23,7 @@ pub struct Attachment {
 /// Trainable factors that sit on a model's layers.
 #[derive(Debug)]
 pub struct AdaptedLayers {
+    scale: f64,
     layers: BTreeMap<String, (Var, Var)>,
 }
 
@@ -44,6 +46,7 @@ impl AdaptedLayers {
         targets.check(&names)?;
         let mut layers = BTreeMap::new();
         let mut failure = None;
+        let scale = alpha / rank as f64;
         model.visit_linears(&mut |linear| {
             if failure.is_some() || !targets.matches(linear.name()) {
                 return;
@@ -59,7 +62,7 @@ impl AdaptedLayers {
                     let weights = LoraWeights {
                         a: a.as_tensor().clone(),
                         b: b.as_tensor().clone(),
-                        scale: alpha / rank as f64,
+                        scale,
                         dropout,
                     };
                     failure = linear.attach(weights).err().map(LoraError::from);
@@ -70,7 +73,7 @@ impl AdaptedLayers {
         });
         match failure {
             Some(error) => Err(error),
-            None => Ok(Self { layers }),
+            None => Ok(Self { scale, layers }),
         }
     }
 
@@ -88,11 +91,11 @@ impl AdaptedLayers {
     /// A copy of the factors as they are now.
     pub fn factors(&self) -> Result<BTreeMap<String, LayerFactors>, LoraError> {
         let copy = |(name, (a, b)): (&String, &(Var, Var))| {
-            let factors = LayerFactors {
-                a: a.as_tensor().copy()?.detach(),
-                b: b.as_tensor().copy()?.detach(),
-            };
-            Ok((name.clone(), factors))
+            let (a, b) = (
+                a.as_tensor().copy()?.detach(),
+                b.as_tensor().copy()?.detach(),
+            );
+            Ok((name.clone(), LayerFactors::low_rank(a, b, self.scale)))
         };
         self.layers.iter().map(copy).collect()
     }
@@ -141,75 +144,125 @@ impl Adapter {
         strength: f64,
         path: &Path,
     ) -> Result<Attachment, LoraError> {
-        self.check_fit(model, base, path)?;
-        let scale = self.description.alpha / self.description.rank as f64 * strength;
+        let layers = self.fitted(model, base, path)?;
         let (mut applied, mut failure) = (0, None);
         model.visit_linears(&mut |linear| {
-            if let (Some(layer), None) = (self.layers.get(linear.name()), &failure) {
-                let weights = LoraWeights {
-                    a: layer.a.clone(),
-                    b: layer.b.clone(),
-                    scale,
-                    dropout: 0.0,
-                };
-                match linear.attach(weights) {
-                    Ok(()) => applied += 2,
+            if let (Some(layer), None) = (layers.get(linear.name()), &failure) {
+                match attach_layer(linear, layer, strength) {
+                    Ok(()) => applied += layer.tensors().len(),
                     Err(error) => failure = Some(error),
                 }
             }
         });
+        let total = self
+            .layers
+            .values()
+            .map(|layer| layer.tensors().len())
+            .sum();
         match failure {
             Some(error) => Err(error.into()),
-            None => Ok(Attachment {
-                applied,
-                total: 2 * self.layers.len(),
-            }),
+            None => Ok(Attachment { applied, total }),
         }
     }
 
-    fn check_fit(
+    /// The layers under the model's names.
+    fn fitted(
         &self,
         model: &mut dyn VisitLinears,
         base: &BaseIdentity,
         path: &Path,
-    ) -> Result<(), LoraError> {
-        let mut shapes: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    ) -> Result<BTreeMap<String, &LayerFactors>, LoraError> {
+        let mut shapes = BTreeMap::new();
         model.visit_linears(&mut |linear| {
-            shapes.insert(
-                linear.name().to_owned(),
-                (linear.out_features(), linear.in_features()),
-            );
+            let dims = (linear.out_features(), linear.in_features());
+            shapes.insert(linear.name().to_owned(), dims);
         });
-        let mut differences = Vec::new();
-        if self.description.base != *base {
-            differences.push(format!("it was trained on {}", self.description.base));
+        let trained_on = self.description.base.as_ref();
+        let other_base = trained_on
+            // A model is what its weights are, whatever its folder is called.
+            .filter(|trained_on| trained_on.sha256 != base.sha256)
+            .map(|trained_on| format!("it was trained on {trained_on}"));
+        let (layers, misfits) = self.placed(&shapes);
+        let differences: Vec<String> = other_base.into_iter().chain(misfits).collect();
+        match differences.is_empty() {
+            true => Ok(layers),
+            false => Err(LoraError::DoesNotFit {
+                path: path.to_owned(),
+                base: base.to_string(),
+                differences: differences.join("; "),
+            }),
         }
+    }
+
+    /// The layers under the names of a model whose layers have these `(outputs, inputs)`, and every reason why one is not.
+    fn placed(
+        &self,
+        shapes: &BTreeMap<String, (usize, usize)>,
+    ) -> (BTreeMap<String, &LayerFactors>, Vec<String>) {
+        let names = LayerNames::new(shapes.keys().map(String::as_str));
+        let (mut layers, mut misfits) = (BTreeMap::new(), Vec::new());
         for (name, layer) in &self.layers {
-            let found = (layer.b.dims()[0], layer.a.dims()[1]);
-            match shapes.get(name) {
-                None => differences.push(format!("{name} is no layer of the base")),
-                Some(expected) if *expected != found => {
-                    differences.push(format!(
+            let Some(own) = names.resolve(name) else {
+                misfits.push(format!("{name} is no layer of the base"));
+                continue;
+            };
+            match (layer.dims(), shapes.get(own)) {
+                (Ok(found), Some(expected)) if found == *expected => {}
+                (Ok(found), expected) => {
+                    let expected = expected.copied().unwrap_or_default();
+                    misfits.push(format!(
                         "{name} is for a {found:?} layer, the base has {expected:?}"
                     ));
                 }
-                Some(_) => {}
+                (Err(error), _) => misfits.push(format!("{name}: {error}")),
+            }
+            if layers.insert(own.to_owned(), layer).is_some() {
+                misfits.push(format!("{name} is one of two for the layer {own}"));
             }
         }
-        if differences.is_empty() {
-            return Ok(());
+        (layers, misfits)
+    }
+
+    /// The same adapter with its layers under the names of a model whose layers have these `(outputs, inputs)`.
+    ///
+    /// # Errors
+    /// [`LoraError::DoesNotFit`] with every layer that has no place or other sizes. `path` and `base` are for the message.
+    pub fn renamed_for(
+        &self,
+        shapes: &BTreeMap<String, (usize, usize)>,
+        path: &Path,
+        base: &str,
+    ) -> Result<Self, LoraError> {
+        let (layers, misfits) = self.placed(shapes);
+        if !misfits.is_empty() {
+            return Err(LoraError::DoesNotFit {
+                path: path.to_owned(),
+                base: base.to_owned(),
+                differences: misfits.join("; "),
+            });
         }
-        const SHOWN: usize = 8;
-        let more = differences.len().saturating_sub(SHOWN);
-        differences.truncate(SHOWN);
-        if more > 0 {
-            differences.push(format!("and {more} more"));
-        }
-        Err(LoraError::DoesNotFit {
-            path: path.to_owned(),
-            base: base.to_string(),
-            differences: differences.join("; "),
+        let layers = layers.into_iter();
+        Ok(Self {
+            layers: layers.map(|(name, layer)| (name, layer.clone())).collect(),
+            ..self.clone()
         })
+    }
+}
+
+/// LoRA goes into the layer's own operation; other methods are changes of the weight.
+fn attach_layer(
+    linear: &mut Linear,
+    layer: &LayerFactors,
+    strength: f64,
+) -> candle_core::Result<()> {
+    match (&layer.delta, &layer.magnitude) {
+        (Delta::LowRank { a, b }, None) => linear.attach(LoraWeights {
+            a: a.clone(),
+            b: b.clone(),
+            scale: layer.scale * strength,
+            dropout: 0.0,
+        }),
+        _ => linear.attach_change(layer.change(strength)),
     }
 }
 

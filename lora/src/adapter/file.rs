@@ -1,23 +1,42 @@
-//! The adapter's file: one safetensors with PEFT's tensor names and orientation, and the description in its header.
+//! Lorelei's own file: one safetensors with PEFT's tensor names and orientation, and the description in its header.
 //!
 //! `base_model.model.LAYER.lora_A.weight` is `[rank, inputs]`, `base_model.model.LAYER.lora_B.weight` is `[outputs, rank]`;
-//! `lorelei.trigger_vector` is `[condition width]`. The header's `lorelei_adapter` is the description as JSON.
+//! `lorelei.trigger_vector` is `[condition width]`. The header's `lorelei_adapter` is the description as JSON. Format 2 adds what plain
+//! LoRA of one rank does not need: `lora_magnitude_vector` (`dora_scale` `[1, inputs]` for lengths of inputs), `lokr_w1`, `lokr_w2`, and
+//! in the description the scales of layers that differ.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
+use checkpoint::TensorFile;
+use nn::{Delta, Magnitude};
+use serde::{Deserialize, Serialize};
 
-use super::{Adapter, AdapterDescription, LayerFactors};
+use super::{Adapter, AdapterDescription, AdapterFormat, LayerFactors, Method, read};
 use crate::error::LoraError;
 use crate::tensor_file;
 
 const PREFIX: &str = "base_model.model.";
-const A_SUFFIX: &str = ".lora_A.weight";
-const B_SUFFIX: &str = ".lora_B.weight";
 const TRIGGER: &str = "lorelei.trigger_vector";
 const DESCRIPTION: &str = "lorelei_adapter";
-const FORMAT: u32 = 1;
+/// What trainings of plain LoRA write.
+pub(super) const FORMAT: u32 = 1;
+/// What only newer versions read.
+const FORMAT_OF_ANY_METHOD: u32 = 2;
+
+/// The description as it is in the header.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    #[serde(flatten)]
+    description: AdapterDescription,
+    /// Scales of layers for which alpha / rank of the description is not right.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    scales: BTreeMap<String, f64>,
+    /// Texts that came from the file of another program.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
+}
 
 impl Adapter {
     /// Writes the adapter aside, then under its name. The same adapter gives the same bytes.
@@ -32,8 +51,7 @@ impl Adapter {
     fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let mut tensors = BTreeMap::new();
         for (name, layer) in &self.layers {
-            tensors.insert(format!("{PREFIX}{name}{A_SUFFIX}"), layer.a.clone());
-            tensors.insert(format!("{PREFIX}{name}{B_SUFFIX}"), layer.b.clone());
+            tensors.extend(peft_tensors(&format!("{PREFIX}{name}"), layer)?);
         }
         tensors.extend(
             self.trigger
@@ -41,89 +59,144 @@ impl Adapter {
                 .map(|trigger| (TRIGGER.to_owned(), trigger)),
         );
         let description =
-            serde_json::to_string(&self.description).map_err(|error| error.to_string())?;
+            serde_json::to_string(&self.header()).map_err(|error| error.to_string())?;
         tensor_file::to_bytes(&tensors, DESCRIPTION, description)
     }
 
-    /// Reads an adapter written by [`Adapter::save`]. Damaged files, numbers that are none and factors that do not belong together
-    /// are errors that name the file.
-    pub fn load(path: &Path, device: &Device) -> Result<Self, LoraError> {
-        let bytes = std::fs::read(path).map_err(LoraError::file(path))?;
-        Self::from_bytes(&bytes, device).map_err(|problem| LoraError::BadFile {
-            path: path.to_owned(),
-            problem,
-        })
-    }
-
-    fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, String> {
-        let (description, tensors) = tensor_file::from_bytes(bytes, DESCRIPTION, device)?;
-        let description: AdapterDescription = serde_json::from_str(&description)
-            .map_err(|error| format!("the description in the header is damaged: {error}"))?;
-        if description.format != FORMAT {
-            return Err(format!(
-                "adapter format {} is not known ({FORMAT} is); update Lorelei",
-                description.format
-            ));
+    fn header(&self) -> Header {
+        let AdapterDescription { rank, alpha, .. } = self.description;
+        let usual = alpha / rank as f64;
+        let differs = |(_, layer): &(&String, &LayerFactors)| {
+            layer.method() != Method::Lora || layer.rank() != Some(rank) || layer.scale != usual
+        };
+        let scales: BTreeMap<String, f64> = self
+            .layers
+            .iter()
+            .filter(differs)
+            .map(|(name, layer)| (name.clone(), layer.scale))
+            .collect();
+        let is_plain =
+            scales.is_empty() && self.metadata.is_empty() && self.description.base.is_some();
+        Header {
+            description: AdapterDescription {
+                format: if is_plain {
+                    FORMAT
+                } else {
+                    FORMAT_OF_ANY_METHOD
+                },
+                ..self.description.clone()
+            },
+            scales,
+            metadata: self.metadata.clone(),
         }
-        if !(description.alpha.is_finite() && description.alpha > 0.0) {
-            return Err(format!(
-                "the header says alpha {}, which no training allows; it was changed or damaged",
-                description.alpha
-            ));
-        }
-        let (layers, trigger) = sort(tensors)?;
-        for (name, LayerFactors { a, b }) in &layers {
-            let rank = description.rank;
-            if a.rank() != 2 || b.rank() != 2 || a.dims()[0] != rank || b.dims()[1] != rank {
-                return Err(format!(
-                    "layer {name}: lora_A {:?} and lora_B {:?} are not of rank {rank}",
-                    a.dims(),
-                    b.dims()
-                ));
-            }
-        }
-        if layers.is_empty() || description.rank == 0 {
-            return Err("no adapter tensors in it".to_owned());
-        }
-        Ok(Self {
-            description,
-            layers,
-            trigger,
-        })
     }
 }
 
-/// Pairs the factors of each layer and finds the trigger vector.
-fn sort(
-    tensors: BTreeMap<String, Tensor>,
-) -> Result<(BTreeMap<String, LayerFactors>, Option<Tensor>), String> {
-    let mut factors: BTreeMap<String, (Option<Tensor>, Option<Tensor>)> = BTreeMap::new();
-    let mut trigger = None;
-    for (name, tensor) in tensors {
-        let layer = name.strip_prefix(PREFIX);
-        if tensor.dtype() != DType::F32 {
-            return Err(format!(
-                "tensor {name:?} is {:?}, expected F32",
-                tensor.dtype()
-            ));
-        } else if name == TRIGGER {
-            trigger = Some(tensor);
-        } else if let Some(layer) = layer.and_then(|rest| rest.strip_suffix(A_SUFFIX)) {
-            factors.entry(layer.to_owned()).or_default().0 = Some(tensor);
-        } else if let Some(layer) = layer.and_then(|rest| rest.strip_suffix(B_SUFFIX)) {
-            factors.entry(layer.to_owned()).or_default().1 = Some(tensor);
-        } else {
-            return Err(format!("unexpected tensor {name:?}"));
+/// A layer's tensors under PEFT's names.
+pub(super) fn peft_tensors(
+    layer: &str,
+    factors: &LayerFactors,
+) -> Result<Vec<(String, Tensor)>, String> {
+    let mut tensors = match &factors.delta {
+        Delta::LowRank { a, b } => vec![
+            (format!("{layer}.lora_A.weight"), a.clone()),
+            (format!("{layer}.lora_B.weight"), b.clone()),
+        ],
+        Delta::Kronecker { outer, inner } => vec![
+            (format!("{layer}.lokr_w1"), outer.clone()),
+            (format!("{layer}.lokr_w2"), inner.clone()),
+        ],
+    };
+    match &factors.magnitude {
+        None => {}
+        Some(Magnitude::OfOutputs(values)) => {
+            tensors.push((format!("{layer}.lora_magnitude_vector"), values.clone()));
+        }
+        Some(Magnitude::OfInputs(values)) => {
+            let row = values.unsqueeze(0).map_err(|error| error.to_string())?;
+            tensors.push((format!("{layer}.dora_scale"), row));
         }
     }
-    let mut layers = BTreeMap::new();
-    for (name, pair) in factors {
-        let (Some(a), Some(b)) = pair else {
-            return Err(format!("layer {name} has only one of lora_A and lora_B"));
-        };
-        layers.insert(name, LayerFactors { a, b });
+    Ok(tensors)
+}
+
+/// Whether a file is one of ours.
+pub(super) fn is_own(tensors: &TensorFile) -> bool {
+    tensors.metadata().contains_key(DESCRIPTION)
+}
+
+/// Reads a file written by [`Adapter::save`].
+pub(super) fn read(
+    tensors: &TensorFile,
+    alpha: Option<f64>,
+    device: &Device,
+) -> Result<Adapter, String> {
+    let header = header(tensors)?;
+    let description = &header.description;
+    if let Some(alpha) = alpha.filter(|alpha| *alpha != description.alpha) {
+        return Err(format!(
+            "it states alpha {} itself; leave --alpha {alpha} out",
+            description.alpha
+        ));
     }
-    Ok((layers, trigger))
+    let (trigger, names): (Vec<&str>, Vec<&str>) =
+        tensors.names().partition(|name| *name == TRIGGER);
+    let usual = description.alpha / description.rank as f64;
+    let scale = |name: &str| Some(header.scales.get(name).copied().unwrap_or(usual));
+    let layers = read::own_layers(tensors, &names, scale, device)?;
+    for (name, layer) in &layers {
+        if layer.rank() != Some(description.rank) && !header.scales.contains_key(name) {
+            return Err(format!(
+                "layer {name}: its factors {:?} are not of rank {}",
+                layer
+                    .tensors()
+                    .iter()
+                    .map(|tensor| tensor.dims())
+                    .collect::<Vec<_>>(),
+                description.rank
+            ));
+        }
+    }
+    let trigger = trigger
+        .first()
+        .map(|name| read::tensor(tensors, name, device));
+    Ok(Adapter {
+        layers,
+        trigger: trigger.transpose()?,
+        format: AdapterFormat::Lorelei,
+        metadata: header.metadata,
+        description: header.description,
+    })
+}
+
+fn header(tensors: &TensorFile) -> Result<Header, String> {
+    let text = tensors
+        .metadata()
+        .get(DESCRIPTION)
+        .ok_or_else(|| format!("no {DESCRIPTION:?} in the header"))?;
+    let header: Header = serde_json::from_str(text)
+        .map_err(|error| format!("the description in the header is damaged: {error}"))?;
+    let description = &header.description;
+    if !(FORMAT..=FORMAT_OF_ANY_METHOD).contains(&description.format) {
+        return Err(format!(
+            "adapter format {} is not known ({FORMAT_OF_ANY_METHOD} is); update Lorelei",
+            description.format
+        ));
+    }
+    let is_possible = |alpha: f64| alpha.is_finite() && alpha > 0.0;
+    if description.rank == 0 {
+        return Err("the header says rank 0; it was changed or damaged".to_owned());
+    }
+    let scales = header.scales.values().copied();
+    if let Some(alpha) = std::iter::once(description.alpha)
+        .chain(scales)
+        .find(|alpha| !is_possible(*alpha))
+    {
+        return Err(format!(
+            "the header says alpha {alpha}, which no training allows; it was changed or damaged"
+        ));
+    }
+    Ok(header)
 }
 
 #[cfg(test)]
@@ -134,36 +207,41 @@ mod tests {
     use super::*;
     use crate::adapter::{BaseIdentity, Targets};
 
+    fn from_bytes(bytes: Vec<u8>) -> Result<Adapter, String> {
+        let file = TensorFile::from_bytes(bytes, "test").map_err(|error| error.to_string())?;
+        read(&file, None, &Device::Cpu)
+    }
+
     fn adapter() -> Adapter {
         let tensor = |values: &[f32], shape: (usize, usize)| {
             Tensor::from_slice(values, shape, &Device::Cpu).unwrap()
         };
-        let factors = LayerFactors {
-            a: tensor(&[0.1, -2.5e-30, 3.0], (1, 3)),
-            b: tensor(&[1.0, f32::MIN_POSITIVE], (2, 1)),
+        let factors = LayerFactors::low_rank(
+            tensor(&[0.1, -2.5e-30, 3.0], (1, 3)),
+            tensor(&[1.0, f32::MIN_POSITIVE], (2, 1)),
+            2.0,
+        );
+        let description = AdapterDescription {
+            format: FORMAT,
+            rank: 1,
+            alpha: 2.0,
+            dropout: 0.25,
+            targets: Targets::default(),
+            base: Some(BaseIdentity {
+                name: "base".into(),
+                version: 1,
+                sha256: "00".into(),
+            }),
+            trigger_words: vec!["élan".into()],
+            lorelei_version: "0.1.0".into(),
+            data_hash: "ff".into(),
+            seed: 7,
+            step: 3,
+            validation_loss: Some(0.5),
         };
-        Adapter {
-            description: AdapterDescription {
-                format: FORMAT,
-                rank: 1,
-                alpha: 2.0,
-                dropout: 0.25,
-                targets: Targets::default(),
-                base: BaseIdentity {
-                    name: "base".into(),
-                    version: 1,
-                    sha256: "00".into(),
-                },
-                trigger_words: vec!["élan".into()],
-                lorelei_version: "0.1.0".into(),
-                data_hash: "ff".into(),
-                seed: 7,
-                step: 3,
-                validation_loss: Some(0.5),
-            },
-            layers: BTreeMap::from([("transformer.proj_out".to_owned(), factors)]),
-            trigger: Some(Tensor::from_slice(&[1.0f32, 2.0], 2, &Device::Cpu).unwrap()),
-        }
+        let layers = BTreeMap::from([("transformer.proj_out".to_owned(), factors)]);
+        let trigger = Tensor::from_slice(&[1.0f32, 2.0], 2, &Device::Cpu).unwrap();
+        Adapter::trained(description, layers, Some(trigger))
     }
 
     #[test]
@@ -193,9 +271,10 @@ mod tests {
             prop_assume!(alpha.is_finite() && alpha > 0.0 && dropout.is_finite() && loss.is_finite());
             let mut adapter = adapter();
             adapter.description.alpha = alpha;
+            adapter.layers.values_mut().for_each(|layer| layer.scale = alpha);
             adapter.description.dropout = dropout;
             adapter.description.validation_loss = Some(loss);
-            let loaded = Adapter::from_bytes(&adapter.to_bytes().unwrap(), &Device::Cpu).unwrap();
+            let loaded = from_bytes(adapter.to_bytes().unwrap()).unwrap();
             let description = loaded.description;
             prop_assert_eq!(
                 [description.alpha, description.dropout, description.validation_loss.unwrap()]
@@ -210,7 +289,11 @@ mod tests {
         for alpha in [0.0, -16.0] {
             let mut adapter = adapter();
             adapter.description.alpha = alpha;
-            let error = Adapter::from_bytes(&adapter.to_bytes().unwrap(), &Device::Cpu);
+            adapter
+                .layers
+                .values_mut()
+                .for_each(|layer| layer.scale = alpha);
+            let error = from_bytes(adapter.to_bytes().unwrap());
             assert!(error.unwrap_err().contains("alpha"), "{alpha}");
         }
     }
@@ -242,11 +325,15 @@ mod tests {
         claims[..8].copy_from_slice(&(1u64 << 60).to_le_bytes());
         let mut poisoned = adapter();
         let nan = Tensor::from_slice(&[f32::NAN, 0.0], (2, 1), &Device::Cpu).unwrap();
-        poisoned.layers.get_mut("transformer.proj_out").unwrap().b = nan;
+        let a = Tensor::ones((1, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let poison = LayerFactors::low_rank(a, nan, 2.0);
+        poisoned
+            .layers
+            .insert("transformer.proj_out".to_owned(), poison);
         for (bytes, expected) in [
             (claims, "safetensors"),
-            (good[..good.len() - 1].to_vec(), "safetensors"),
-            (Vec::new(), "safetensors"),
+            (good[..good.len() - 1].to_vec(), "cut short"),
+            (Vec::new(), "empty"),
             (poisoned.to_bytes().unwrap(), "lora_B"),
         ] {
             std::fs::write(&path, bytes).unwrap();

@@ -6,16 +6,20 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use lora::LoraError;
-use lora::base::BaseModel;
+use lora::base::{BaseModel, Outline};
 use lora::device::DeviceChoice;
+use lora::models::{EMBEDDED_NAME, Hub, KnownModel, ModelFiles};
 use lora::progress::Progress;
+use lora::style::StyleEncoder;
 use lora::terminal::{
     Terminal, catch_interrupts, exit_with, log_to_stderr, open_device, print_lines,
     spoken_duration, tell, threads_from_text,
 };
 use lora::train::{
-    BaseDefaults, Plan, TrainConfig, TrainSettings, Trainer, TrainingSet, plan, saved_config,
+    BaseDefaults, ConditionSource, Plan, Preset, TrainConfig, TrainSettings, Trainer, TrainingSet,
+    plan, saved_config,
 };
+use lyrics::TokenizerSettings;
 
 /// Train a style adapter on the pieces that cut-music made.
 ///
@@ -25,7 +29,7 @@ use lora::train::{
 #[command(version)]
 struct Arguments {
     /// Folder with pieces and manifest.jsonl, made by cut-music.
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["resume", "list_tags"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["resume", "list_tags", "dry_run"])]
     data: Option<PathBuf>,
     /// TOML file with any of the settings below; flags override it.
     #[arg(long, value_name = "FILE")]
@@ -42,6 +46,16 @@ struct Arguments {
     /// Print the tags the base knows, and stop.
     #[arg(long)]
     list_tags: bool,
+    /// Settings of a known training, below those of flags and file: diffrhythm-opera, the original LoRA project's with its defects mended.
+    #[arg(long, value_name = "NAME")]
+    preset: Option<Preset>,
+    /// Folder with MuQ-MuLan, which gives each piece its style vector for a released song model [default: the one in the Hugging Face
+    /// cache, if it is there].
+    #[arg(long, value_name = "DIR")]
+    style_encoder: Option<PathBuf>,
+    /// DiffRhythm's folder g2p/sources, for Chinese lyrics.
+    #[arg(long, value_name = "DIR")]
+    lyrics_data: Option<PathBuf>,
     /// Where the transformer runs: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: DeviceChoice,
@@ -71,21 +85,35 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<()> {
     let (resume, force, dry_run) = (arguments.resume, arguments.force, arguments.dry_run);
     let (list_tags, device) = (arguments.list_tags, arguments.device);
+    let (style_encoder, lyrics_data) = (
+        arguments.style_encoder.clone(),
+        arguments.lyrics_data.clone(),
+    );
     // The file and the saved run may name the base, and the base has defaults of its own: hence this order.
     let (settings, data) = gather(arguments)?;
-    let device = open_device(device)?;
-    let precision = settings.weights.unwrap_or_default();
-    let mut base = BaseModel::open_in(settings.model(), &device, precision)?;
-    if list_tags {
-        print_lines(base.tags().names())?;
-        return Ok(());
-    }
-    let config = settings.resolve(data, BaseDefaults::of(&base))?;
-    let plan = plan(&mut base, &config);
-    let description = describe_plan(&plan, &base, &config, dry_run)?;
+    let hub = Hub::from_env();
+    let mut progress = Terminal::default();
+    let outline = match KnownModel::named(settings.model_choice().model) {
+        // Nothing needs to be here for a look at a model with a name.
+        Some(known) if dry_run => Outline::of_known(known, settings.causal, settings.weights)?,
+        _ => {
+            let files = ModelFiles::find(&settings.model_choice(), &hub, &mut progress)?;
+            Outline::of_files(&files, settings.weights)?
+        }
+    };
+    let config = settings.resolve(data, BaseDefaults::of(&outline))?;
+    let plan = plan(&outline, &config);
+    let description = describe_plan(&plan, &outline, &config, dry_run)?;
     if dry_run {
         print_lines([description.trim_end()])?;
         return Ok(plan.check(&config.targets)?);
+    }
+    let files = ModelFiles::find(&config.model_choice(), &hub, &mut progress)?;
+    let device = open_device(device)?;
+    let base = BaseModel::load(&files, &device, Some(config.weights), &mut progress)?;
+    if list_tags {
+        print_lines(base.tags().names())?;
+        return Ok(());
     }
     tell(description.trim_end());
     plan.check(&config.targets)?;
@@ -95,10 +123,22 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     Trainer::check_out(&config)?;
     catch_interrupts().context("Ctrl-C cannot be caught")?;
-    let mut progress = Terminal::default();
-    let set = TrainingSet::open(&config.data, &base, &mut progress)?;
+    let encoder = match (base.songs(), &style_encoder) {
+        (None, _) => None,
+        (Some(_), Some(folder)) => Some(StyleEncoder::open(Some(folder), &hub, &mut progress)?),
+        (Some(_), None) => StyleEncoder::at_hand(&hub)?,
+    };
+    let lyrics = TokenizerSettings {
+        espeak: None,
+        chinese_folder: lyrics_data,
+    };
+    let mut conditions = ConditionSource::new(encoder, lyrics);
+    let set = TrainingSet::open(&config.data, &base, &mut conditions, &mut progress)?;
+    // Encoder and lexicon are not needed any more, and large.
+    drop(conditions);
     describe_set(&set, &mut progress);
     let config_text = toml::to_string(&config)?;
+    let heard_with = model_flags(&config);
     let trainer = if resume {
         Trainer::resume(config, base, set)?
     } else {
@@ -135,11 +175,26 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     tell(format_args!("curves: {}", outcome.curves.display()));
     tell(format_args!(
-        "listen: lora-infer --lora {}",
+        "listen: lora-infer --lora {}{heard_with}",
         outcome.adapter.display()
     ));
     print_lines([outcome.adapter.display()])?;
     Ok(())
+}
+
+/// The flags by which `lora-infer` opens the base of a run.
+fn model_flags(config: &TrainConfig) -> String {
+    let mut flags = String::new();
+    if config.model != EMBEDDED_NAME {
+        flags = format!(" --model {}", config.model);
+    }
+    if let Some(path) = &config.vae {
+        flags = format!("{flags} --vae {}", path.display());
+    }
+    if let Some(causal) = config.causal {
+        flags = format!("{flags} --causal {causal}");
+    }
+    flags
 }
 
 fn initial(loss: Option<f64>) -> String {
@@ -158,19 +213,22 @@ fn gather(arguments: Arguments) -> Result<(TrainSettings, PathBuf)> {
         data = data.or_else(|| Some(saved.data.clone()));
         settings = settings.or(saved.into());
     }
+    if let Some(preset) = arguments.preset {
+        settings = settings.or(preset.settings());
+    }
     Ok((settings, data.unwrap_or_default()))
 }
 
 /// `all_layers` lists the base's layers and marks the targets with a star.
 fn describe_plan(
     plan: &Plan,
-    base: &BaseModel,
+    base: &Outline,
     config: &TrainConfig,
     all_layers: bool,
 ) -> Result<String> {
     use std::fmt::Write;
     let mut text = String::new();
-    writeln!(text, "base: {}", base.identity())?;
+    writeln!(text, "base: {}", base.title)?;
     writeln!(
         text,
         "layers to adapt: {} of {}{}",
@@ -190,8 +248,14 @@ fn describe_plan(
     let share = 100.0 * plan.trainable as f64 / plan.total as f64;
     writeln!(
         text,
-        "trainable: {} of {} parameters ({share:.4} %), and {} of the trigger vector",
-        plan.trainable, plan.total, plan.trigger
+        "trainable: {} of {} parameters ({share:.4} %), and {} of {}",
+        grouped(plan.trainable),
+        grouped(plan.total),
+        plan.trigger,
+        match base.is_for_songs {
+            true => "a style vector if the pieces have none",
+            false => "the trigger vector",
+        }
     )?;
     writeln!(
         text,
@@ -205,6 +269,18 @@ fn describe_plan(
         }
     )?;
     Ok(text)
+}
+
+/// A count with commas between thousands.
+fn grouped(count: usize) -> String {
+    let digits = count.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .filter_map(|group| std::str::from_utf8(group).ok())
+        .collect();
+    groups.join(",")
 }
 
 fn describe_set(set: &TrainingSet, progress: &mut Terminal) {
@@ -227,6 +303,9 @@ fn describe_set(set: &TrainingSet, progress: &mut Terminal) {
             "changed since cut-music wrote them, used as they are now: {}{more}",
             shown.join(", ")
         ));
+    }
+    for note in &set.notes {
+        progress.note(note);
     }
     for skipped in &set.skipped {
         progress.note(&format!("left out: {skipped}"));

@@ -20,6 +20,12 @@ pub struct Batch {
     pub time: Tensor,
     /// Tag rows of each item, and whether its style is given at all.
     pub styles: Vec<ItemStyle>,
+    /// One token a frame, `[batch, frames]`, u32; 0 where there is none.
+    pub text: Tensor,
+    /// Where each crop begins in its song, 0 to 1, `[batch]`.
+    pub start_time: Tensor,
+    /// Each song's length over the model's longest, at most 1, `[batch]`.
+    pub duration: Tensor,
 }
 
 impl Batch {
@@ -30,6 +36,9 @@ impl Batch {
             data: narrow(&self.data)?,
             noise: narrow(&self.noise)?,
             time: narrow(&self.time)?,
+            text: narrow(&self.text)?,
+            start_time: narrow(&self.start_time)?,
+            duration: narrow(&self.duration)?,
             valid_frames: self.valid_frames[items.clone()].to_vec(),
             styles: self.styles[items].to_vec(),
         })
@@ -41,6 +50,8 @@ impl Batch {
 pub struct ItemStyle {
     /// Rows of the tag table.
     pub tags: Vec<usize>,
+    /// An encoder's vector, for a song model.
+    pub vector: Option<Vec<f32>>,
     /// Trained without style, so that guidance has something to push away from.
     pub dropped: bool,
 }
@@ -54,6 +65,41 @@ pub struct BatchShape {
     pub frames: usize,
     /// Share of items without style.
     pub style_drop: f64,
+    /// Share of items without lyrics.
+    pub text_drop: f64,
+    /// Whether all items of a batch are dropped together, as the reference does it.
+    pub drops_together: bool,
+    /// Where in a song every crop is said to begin; by its place in the recording if there is none.
+    pub position: Option<f64>,
+    /// Latent frames of the longest song the model knows.
+    pub max_frames: usize,
+}
+
+/// A piece's stretch, before it is stacked with others.
+struct Crop {
+    values: Vec<f32>,
+    frames: usize,
+    tokens: Vec<u32>,
+    start_time: f32,
+    duration: f32,
+}
+
+impl Crop {
+    fn of(piece: &LatentPiece, start: usize, shape: &BatchShape) -> Self {
+        let (values, frames) = piece.crop(start, shape.frames);
+        let (piece_start, song_frames) = piece.place;
+        let begins = (piece_start + start) as f64 / song_frames.max(1) as f64;
+        let tokens = &piece.conditions.tokens;
+        let tokens = tokens.get(start..(start + frames).min(tokens.len()));
+        let duration = song_frames as f64 / shape.max_frames.max(1) as f64;
+        Self {
+            values,
+            frames,
+            tokens: tokens.unwrap_or_default().to_vec(),
+            start_time: shape.position.unwrap_or(begins.min(1.0)) as f32,
+            duration: duration.min(1.0) as f32,
+        }
+    }
 }
 
 /// Steps in one pass over `pieces` pieces.
@@ -81,11 +127,21 @@ pub fn training_batch(
             .named("item")
             .at((step * shape.batch_size + item) as u64);
         let freedom = piece.frames().saturating_sub(shape.frames);
-        crops.push(piece.crop(draw.named("crop").below(freedom + 1), shape.frames));
-        let dropped = f64::from(draw.named("style").uniform_vec(1)[0]) < shape.style_drop;
+        let start = draw.named("crop").below(freedom + 1);
+        let mut crop = Crop::of(piece, start, &shape);
+        let chance = match shape.drops_together {
+            true => random.named("item").at((step * shape.batch_size) as u64),
+            false => draw,
+        };
+        let falls = |name: &str, share| f64::from(chance.named(name).uniform_vec(1)[0]) < share;
+        if falls("text", shape.text_drop) {
+            crop.tokens.clear();
+        }
+        crops.push(crop);
         styles.push(ItemStyle {
             tags: piece.tags.clone(),
-            dropped,
+            vector: piece.conditions.style.clone(),
+            dropped: falls("style", shape.style_drop),
         });
     }
     let time: Vec<f32> = random
@@ -124,12 +180,13 @@ pub fn validation_batches(
     for (index, group) in items.chunks(shape.batch_size).enumerate() {
         let crops: Vec<_> = group
             .iter()
-            .map(|(piece, _)| middle_crop(&pieces[*piece], shape.frames))
+            .map(|(piece, _)| middle_crop(&pieces[*piece], &shape))
             .collect();
         let styles = group
             .iter()
             .map(|(piece, _)| ItemStyle {
                 tags: pieces[*piece].tags.clone(),
+                vector: pieces[*piece].conditions.style.clone(),
                 dropped: false,
             })
             .collect();
@@ -151,32 +208,44 @@ fn spread(count: usize, most: usize) -> Vec<usize> {
     (0..taken).map(|index| index * count / taken).collect()
 }
 
-fn middle_crop(piece: &LatentPiece, frames: usize) -> (Vec<f32>, usize) {
-    piece.crop(piece.frames().saturating_sub(frames) / 2, frames)
+fn middle_crop(piece: &LatentPiece, shape: &BatchShape) -> Crop {
+    Crop::of(
+        piece,
+        piece.frames().saturating_sub(shape.frames) / 2,
+        shape,
+    )
 }
 
 fn stack(
-    crops: &[(Vec<f32>, usize)],
+    crops: &[Crop],
     styles: Vec<ItemStyle>,
     time: Vec<f32>,
     noise: &Stream,
     device: &Device,
 ) -> Result<Batch, LoraError> {
     let batch = crops.len();
-    let frames = crops.iter().map(|(_, valid)| *valid).max().unwrap_or(0);
+    let frames = crops.iter().map(|crop| crop.frames).max().unwrap_or(0);
     let channels = crops
-        .iter()
-        .map(|(values, valid)| values.len() / valid.max(&1))
-        .next()
-        .unwrap_or(0);
+        .first()
+        .map_or(0, |crop| crop.values.len() / crop.frames.max(1));
     let mut data = Vec::with_capacity(batch * frames * channels);
-    for (values, valid) in crops {
-        data.extend_from_slice(values);
-        data.resize(data.len() + (frames - valid) * channels, 0.0);
+    let mut text = Vec::with_capacity(batch * frames);
+    for (number, crop) in crops.iter().enumerate() {
+        data.extend_from_slice(&crop.values);
+        data.resize((number + 1) * frames * channels, 0.0);
+        text.extend_from_slice(&crop.tokens);
+        text.resize((number + 1) * frames, 0);
     }
+    let numbers = |number: fn(&Crop) -> f32| {
+        let numbers: Vec<f32> = crops.iter().map(number).collect();
+        Tensor::from_vec(numbers, batch, device)
+    };
     Ok(Batch {
         data: Tensor::from_vec(data, (batch, frames, channels), device)?,
-        valid_frames: crops.iter().map(|(_, valid)| *valid).collect(),
+        valid_frames: crops.iter().map(|crop| crop.frames).collect(),
+        text: Tensor::from_vec(text, (batch, frames), device)?,
+        start_time: numbers(|crop| crop.start_time)?,
+        duration: numbers(|crop| crop.duration)?,
         noise: noise.normal((batch, frames, channels), device)?,
         time: Tensor::from_vec(time, batch, device)?,
         styles,
@@ -205,6 +274,10 @@ mod tests {
         batch_size: 3,
         frames: 4,
         style_drop: 0.5,
+        text_drop: 0.5,
+        drops_together: false,
+        position: None,
+        max_frames: 40,
     };
 
     #[test]

@@ -6,8 +6,9 @@ use nn::WeightPrecision;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::Targets;
-use crate::base::{BaseModel, EMBEDDED_NAME};
+use crate::base::Outline;
 use crate::error::LoraError;
+use crate::models::{EMBEDDED_NAME, ModelChoice};
 
 /// The resolved configuration inside the run folder.
 pub(super) const CONFIG_FILE: &str = "config.toml";
@@ -25,9 +26,15 @@ const HIGHEST_RANK: u64 = 4096;
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct TrainSettings {
-    /// Base model: `embedded`, or a base file (.safetensors) made by the recipe [default: embedded].
+    /// Base model: `embedded`, a released model's name (lora-infer --list-models shows them), or a path [default: embedded].
     #[cfg_attr(feature = "cli", arg(long))]
     pub model: Option<String>,
+    /// The released model's autoencoder, a file or its folder, if it is not beside the model.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "PATH"))]
+    pub vae: Option<PathBuf>,
+    /// Whether the released model's attention is causal, if its name does not tell.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "BOOL"))]
+    pub causal: Option<bool>,
     /// Where the adapter goes [default: style.safetensors].
     #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     pub out: Option<PathBuf>,
@@ -88,6 +95,9 @@ pub struct TrainSettings {
     /// Share of crops trained without their style, for guidance [default: 0.15].
     #[cfg_attr(feature = "cli", arg(long))]
     pub style_drop: Option<f64>,
+    /// Share of crops trained without their lyrics, for guidance [default: 0.15].
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub text_drop: Option<f64>,
     /// Stop after this many epochs without improvement on the held-out songs [default: 200].
     #[cfg_attr(feature = "cli", arg(long))]
     pub patience_epochs: Option<usize>,
@@ -100,13 +110,18 @@ pub struct TrainSettings {
     /// Steps between checkpoints [default: 50].
     #[cfg_attr(feature = "cli", arg(long))]
     pub checkpoint_steps: Option<usize>,
-    /// Keep the base's weights in f32, f16, bf16 or int8: less memory; the adapter itself is trained in f32 [default: f32].
+    /// Keep the base's weights in f32, f16, bf16 or int8: less memory; the adapter itself is trained in f32 [default: f32, or the 16 bits
+    /// of a released model's file].
     #[cfg_attr(feature = "cli", arg(long, value_name = "PRECISION"))]
     pub weights: Option<WeightPrecision>,
     /// Keep only what enters each block and compute it again on the way back: less memory, a third more time, the same
     /// result to the last bit. `auto` does it where it saves a gigabyte or more [default: auto].
     #[cfg_attr(feature = "cli", arg(long, value_enum, value_name = "WHEN"))]
     pub checkpointing: Option<Checkpointing>,
+    /// Train as the original LoRA project does where it errs: dropout is not executed, the rate climbs back in the second half, early
+    /// stopping watches the training loss, a batch drops its conditions together. For comparison with it [default: false].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true"))]
+    pub reference_defects: Option<bool>,
 }
 
 /// Whether blocks run as gradient checkpoints.
@@ -130,6 +145,10 @@ pub struct BaseDefaults {
     pub learning_rate: f64,
     /// Optimizer steps.
     pub steps: usize,
+    /// Length of a crop in seconds.
+    pub crop_secs: f64,
+    /// What the base's weights are kept in.
+    pub weights: WeightPrecision,
 }
 
 impl BaseDefaults {
@@ -137,19 +156,28 @@ impl BaseDefaults {
     pub const EMBEDDED: Self = Self {
         learning_rate: 2e-3,
         steps: 300,
+        crop_secs: 6.0,
+        weights: WeightPrecision::F32,
     };
     /// Bases of the released models' size, which the embedded base's rate would throw off their course.
     pub const OTHER: Self = Self {
         learning_rate: 2e-4,
         steps: 300,
+        crop_secs: 6.0,
+        weights: WeightPrecision::F32,
     };
 
     /// The defaults of this base. The embedded one is known by its bytes, so that it is the same when it is opened from a file.
-    pub fn of(base: &BaseModel) -> Self {
-        if base.is_embedded() {
-            Self::EMBEDDED
-        } else {
-            Self::OTHER
+    /// Song models are trained on crops as long as what they make.
+    pub fn of(base: &Outline) -> Self {
+        match (base.is_embedded, base.is_for_songs) {
+            (true, _) => Self::EMBEDDED,
+            (false, false) => Self::OTHER,
+            (false, true) => Self {
+                crop_secs: base.most_secs(),
+                weights: base.precision,
+                ..Self::OTHER
+            },
         }
     }
 }
@@ -160,6 +188,12 @@ impl BaseDefaults {
 pub struct TrainConfig {
     /// Base model.
     pub model: String,
+    /// The released model's autoencoder, where it is elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vae: Option<PathBuf>,
+    /// Whether attention is causal, where the name does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causal: Option<bool>,
     /// The prepared folder.
     pub data: PathBuf,
     /// The adapter's file.
@@ -195,6 +229,9 @@ pub struct TrainConfig {
     pub crop_secs: f64,
     /// Share of crops without style.
     pub style_drop: f64,
+    /// Share of crops without lyrics.
+    #[serde(default = "default_text_drop")]
+    pub text_drop: f64,
     /// Epochs without improvement before stopping.
     pub patience_epochs: usize,
     /// Least improvement, as a share.
@@ -209,8 +246,15 @@ pub struct TrainConfig {
     /// Whether blocks run as gradient checkpoints.
     #[serde(default)]
     pub checkpointing: Checkpointing,
+    /// Whether to train as the original project does where it errs.
+    #[serde(default)]
+    pub reference_defects: bool,
     /// Layers to adapt.
     pub targets: Targets,
+}
+
+fn default_text_drop() -> f64 {
+    0.15
 }
 
 impl TrainSettings {
@@ -223,15 +267,21 @@ impl TrainSettings {
         })
     }
 
-    /// The base these settings ask for, as [`BaseModel::open`] takes it.
-    pub fn model(&self) -> &str {
-        self.model.as_deref().unwrap_or(EMBEDDED_NAME)
+    /// The base these settings ask for.
+    pub fn model_choice(&self) -> ModelChoice<'_> {
+        ModelChoice {
+            model: self.model.as_deref().unwrap_or(EMBEDDED_NAME),
+            autoencoder: self.vae.as_deref(),
+            causal: self.causal,
+        }
     }
 
     /// Settings of `self`, and of `lower` where `self` has none.
     pub fn or(self, lower: Self) -> Self {
         Self {
             model: self.model.or(lower.model),
+            vae: self.vae.or(lower.vae),
+            causal: self.causal.or(lower.causal),
             out: self.out.or(lower.out),
             run_dir: self.run_dir.or(lower.run_dir),
             // A length in steps on the command line also overrides a length in epochs from the file.
@@ -259,12 +309,14 @@ impl TrainSettings {
             gradient_clip: self.gradient_clip.or(lower.gradient_clip),
             crop_secs: self.crop_secs.or(lower.crop_secs),
             style_drop: self.style_drop.or(lower.style_drop),
+            text_drop: self.text_drop.or(lower.text_drop),
             patience_epochs: self.patience_epochs.or(lower.patience_epochs),
             minimum_improvement: self.minimum_improvement.or(lower.minimum_improvement),
             trigger_words: self.trigger_words.or(lower.trigger_words),
             checkpoint_steps: self.checkpoint_steps.or(lower.checkpoint_steps),
             weights: self.weights.or(lower.weights),
             checkpointing: self.checkpointing.or(lower.checkpointing),
+            reference_defects: self.reference_defects.or(lower.reference_defects),
         }
     }
 
@@ -277,6 +329,8 @@ impl TrainSettings {
         };
         let config = TrainConfig {
             model: self.model.unwrap_or_else(|| EMBEDDED_NAME.to_owned()),
+            vae: self.vae,
+            causal: self.causal,
             data,
             run_dir: self.run_dir.unwrap_or_else(|| default_run_dir(&out)),
             steps: self.steps.unwrap_or(defaults.steps),
@@ -295,16 +349,18 @@ impl TrainSettings {
             warm_up_steps: self.warm_up_steps.unwrap_or(20),
             final_rate_ratio: self.final_rate_ratio.unwrap_or(0.1),
             gradient_clip: self.gradient_clip.unwrap_or(1.0),
-            crop_secs: self.crop_secs.unwrap_or(6.0),
+            crop_secs: self.crop_secs.unwrap_or(defaults.crop_secs),
             style_drop: self.style_drop.unwrap_or(0.15),
+            text_drop: self.text_drop.unwrap_or(default_text_drop()),
             patience_epochs: self.patience_epochs.unwrap_or(200),
             minimum_improvement: self.minimum_improvement.unwrap_or(0.01),
             trigger_words: self
                 .trigger_words
                 .unwrap_or_else(|| vec![adapter_name(&out)]),
             checkpoint_steps: self.checkpoint_steps.unwrap_or(50),
-            weights: self.weights.unwrap_or_default(),
+            weights: self.weights.unwrap_or(defaults.weights),
             checkpointing: self.checkpointing.unwrap_or_default(),
+            reference_defects: self.reference_defects.unwrap_or_default(),
             targets,
             out,
         };
@@ -317,6 +373,8 @@ impl From<TrainConfig> for TrainSettings {
     fn from(config: TrainConfig) -> Self {
         Self {
             model: Some(config.model),
+            vae: config.vae,
+            causal: config.causal,
             out: Some(config.out),
             run_dir: Some(config.run_dir),
             epochs: config.epochs,
@@ -335,12 +393,14 @@ impl From<TrainConfig> for TrainSettings {
             gradient_clip: Some(config.gradient_clip),
             crop_secs: Some(config.crop_secs),
             style_drop: Some(config.style_drop),
+            text_drop: Some(config.text_drop),
             patience_epochs: Some(config.patience_epochs),
             minimum_improvement: Some(config.minimum_improvement),
             trigger_words: Some(config.trigger_words),
             checkpoint_steps: Some(config.checkpoint_steps),
             weights: Some(config.weights),
             checkpointing: Some(config.checkpointing),
+            reference_defects: Some(config.reference_defects),
         }
     }
 }
@@ -381,6 +441,23 @@ fn adapter_name(out: &Path) -> String {
 }
 
 impl TrainConfig {
+    /// The base of this run.
+    pub fn model_choice(&self) -> ModelChoice<'_> {
+        ModelChoice {
+            model: &self.model,
+            autoencoder: self.vae.as_deref(),
+            causal: self.causal,
+        }
+    }
+
+    /// Dropout as it is executed.
+    pub(super) fn executed_dropout(&self) -> f64 {
+        match self.reference_defects {
+            true => 0.0,
+            false => self.dropout,
+        }
+    }
+
     fn validate(&self) -> Result<(), LoraError> {
         for (setting, value) in [
             ("steps", self.steps),
@@ -402,6 +479,7 @@ impl TrainConfig {
         within("gradient_clip", self.gradient_clip, 0.0, 1e6)?;
         within("crop_secs", self.crop_secs, 0.1, 600.0)?;
         within("style_drop", self.style_drop, 0.0, 1.0)?;
+        within("text_drop", self.text_drop, 0.0, 1.0)?;
         within("minimum_improvement", self.minimum_improvement, 0.0, 1.0)?;
         if self.targets.include.is_empty() {
             let expected = "at least one pattern, such as self_attn.q_proj".to_owned();
@@ -440,6 +518,7 @@ fn within(setting: &'static str, value: f64, low: f64, high: f64) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::BaseModel;
 
     fn resolve(settings: TrainSettings) -> Result<TrainConfig, LoraError> {
         settings.resolve("segments".into(), BaseDefaults::EMBEDDED)
@@ -472,9 +551,9 @@ mod tests {
             "/base/lorelei-base-1.safetensors"
         );
         for (model, rate) in [(EMBEDDED_NAME, 2e-3), (embedded, 2e-3), (tiny, 2e-4)] {
-            let base = BaseModel::open(model, &device).unwrap();
+            let mut base = BaseModel::open(model, &device).unwrap();
             let config = TrainSettings::default()
-                .resolve("segments".into(), BaseDefaults::of(&base))
+                .resolve("segments".into(), BaseDefaults::of(&Outline::of(&mut base)))
                 .unwrap();
             assert_eq!(config.learning_rate, rate, "{model}");
         }

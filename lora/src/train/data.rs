@@ -2,6 +2,7 @@
 //!
 //! The content is that of the files as they are now, not as the manifest remembers them: a piece that was edited is encoded again.
 
+use std::collections::HashMap;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,9 @@ use std::sync::mpsc;
 use candle_core::{Device, Tensor};
 use dataset::{CachedLatents, LatentCache, Piece, Split};
 use sha2::{Digest, Sha256};
+use vae::Tiling;
 
+use super::conditions::{ConditionSource, PieceConditions};
 use crate::base::BaseModel;
 use crate::error::LoraError;
 use crate::progress::Progress;
@@ -28,16 +31,23 @@ pub struct LatentPiece {
     pub tags: Vec<usize>,
     /// The song it was cut from.
     pub song: String,
+    /// Style vector and lyrics, for a song model.
+    pub conditions: PieceConditions,
+    /// Where it begins in its song, and how long that is, both in latent frames.
+    pub place: (usize, usize),
 }
 
 impl LatentPiece {
     /// A piece of `values.len() / channels` frames.
     pub fn new(values: Vec<f32>, channels: usize, tags: Vec<usize>, song: String) -> Self {
+        let frames = values.len() / channels;
         Self {
             values,
             channels,
             tags,
             song,
+            conditions: PieceConditions::default(),
+            place: (0, frames),
         }
     }
 
@@ -71,6 +81,8 @@ pub struct TrainingSet {
     pub skipped: Vec<String>,
     /// Tags of the recordings that the base does not know.
     pub unknown_tags: Vec<String>,
+    /// What is worth saying about styles and lyrics.
+    pub notes: Vec<String>,
 }
 
 impl TrainingSet {
@@ -82,6 +94,7 @@ impl TrainingSet {
     pub fn open(
         folder: &Path,
         base: &BaseModel,
+        conditions: &mut ConditionSource,
         progress: &mut dyn Progress,
     ) -> Result<Self, LoraError> {
         let mut pieces = dataset::read_manifest(folder)?;
@@ -107,15 +120,25 @@ impl TrainingSet {
             changed,
             skipped: vec![],
             unknown_tags: vec![],
+            notes: vec![],
         };
+        let songs = song_lengths(&pieces);
         progress.begin("encoding", pieces.len());
         for piece in &pieces {
             if progress.stop_requested() {
                 return Err(LoraError::Stopped);
             }
             match latent_piece(folder, piece, base, &cache)? {
-                Ok((latent, unknown)) => {
+                Ok((mut latent, unknown)) => {
                     set.unknown_tags.extend(unknown);
+                    if base.songs().is_some() {
+                        latent.conditions = conditions.of_piece(
+                            &folder.join(&piece.path),
+                            latent.frames(),
+                            base,
+                        )?;
+                        latent.place = place(piece, &songs, base);
+                    }
                     match piece.split {
                         Split::Train => set.training.push(latent),
                         Split::Validation => set.validation.push(latent),
@@ -128,6 +151,11 @@ impl TrainingSet {
         progress.end();
         set.unknown_tags.sort();
         set.unknown_tags.dedup();
+        if base.songs().is_some() {
+            let pieces = || set.training.iter().chain(&set.validation);
+            set.data_hash = conditions_hash(&set.data_hash, pieces());
+            set.notes = conditions.notes(pieces());
+        }
         if set.training.is_empty() {
             let reason = set.skipped.first().map_or_else(
                 || "all pieces are held out for validation".to_owned(),
@@ -140,6 +168,26 @@ impl TrainingSet {
         }
         Ok(set)
     }
+}
+
+/// Seconds of each recording, as far as its pieces tell.
+fn song_lengths(pieces: &[Piece]) -> HashMap<&str, f64> {
+    let mut lengths = HashMap::new();
+    for piece in pieces {
+        let length: &mut f64 = lengths.entry(piece.source_hash.as_str()).or_default();
+        *length = length.max(piece.end_secs);
+    }
+    lengths
+}
+
+/// Where a piece begins in its song, and how long that is, in latent frames.
+fn place(piece: &Piece, songs: &HashMap<&str, f64>, base: &BaseModel) -> (usize, usize) {
+    let frames = |secs: f64| (secs / base.frame_secs()) as usize;
+    let length = songs.get(piece.source_hash.as_str()).copied();
+    (
+        frames(piece.start_secs),
+        frames(length.unwrap_or(piece.end_secs)).max(1),
+    )
 }
 
 fn data_error(folder: &Path, problem: &str) -> LoraError {
@@ -217,11 +265,28 @@ fn data_hash(pieces: &[Piece]) -> String {
             Split::Validation => b'v',
         }]);
     }
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hexadecimal(&hasher.finalize())
+}
+
+/// The hash of the pieces' sound with their styles and lyrics, which a run may not exchange under way either.
+fn conditions_hash<'a>(sound: &str, pieces: impl Iterator<Item = &'a LatentPiece>) -> String {
+    let mut hasher = Sha256::new_with_prefix(sound);
+    for piece in pieces {
+        let PieceConditions { style, tokens } = &piece.conditions;
+        let style = style.as_deref().unwrap_or_default();
+        hasher.update((style.len() as u64).to_le_bytes());
+        style
+            .iter()
+            .for_each(|value| hasher.update(value.to_le_bytes()));
+        tokens
+            .iter()
+            .for_each(|token| hasher.update(token.to_le_bytes()));
+    }
+    hexadecimal(&hasher.finalize())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 type Latent = (LatentPiece, Vec<String>);
@@ -274,7 +339,10 @@ fn encode(path: &Path, base: &BaseModel) -> Result<Result<CachedLatents, String>
     if planar.iter().any(|sample| !sample.is_finite()) {
         return Ok(Err("holds samples that are no numbers".to_owned()));
     }
-    let posterior = base.encode(&Tensor::from_vec(planar, (1, 2, samples), &Device::Cpu)?)?;
+    let posterior = base.encode(
+        &Tensor::from_vec(planar, (1, 2, samples), &Device::Cpu)?,
+        Tiling::EXACT,
+    )?;
     let (_, channels, frames) = posterior.mean.dims3()?;
     let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
     Ok(Ok(CachedLatents {

@@ -1,10 +1,10 @@
 //! What a run would do, before it does it: layers, counts, memory.
 
-use nn::VisitLinears;
+use dit::diffrhythm::Config;
 
 use super::config::{Checkpointing, TrainConfig};
 use crate::adapter::Targets;
-use crate::base::BaseModel;
+use crate::base::{LayerOutline, Outline};
 use crate::error::LoraError;
 
 /// One linear layer of a base.
@@ -56,50 +56,43 @@ impl Plan {
     }
 }
 
-/// Lays out a run of `config` on `base`, also one that [`Plan::check`] refuses: its layers show what to ask for.
-pub fn plan(base: &mut BaseModel, config: &TrainConfig) -> Plan {
-    let layers = planned_layers(&mut base.transformer, &config.targets);
+/// Lays out a run of `config` on a base, also one that [`Plan::check`] refuses: its layers show what to ask for.
+pub fn plan(base: &Outline, config: &TrainConfig) -> Plan {
+    let planned = |layer: &LayerOutline| PlannedLayer {
+        name: layer.name.clone(),
+        inputs: layer.inputs,
+        outputs: layer.outputs,
+        is_target: config.targets.matches(&layer.name),
+    };
+    let layers: Vec<PlannedLayer> = base.layers.iter().map(planned).collect();
     let trainable = layers
         .iter()
         .filter(|layer| layer.is_target)
         .map(|layer| config.rank.saturating_mul(layer.inputs + layer.outputs))
         .fold(0, usize::saturating_add);
-    let trigger = base.transformer_config().cond_dim;
-    let frames = crop_frames(base, config.crop_secs);
-    let checkpointed = checkpointed(base, config);
-    let activations = activation_bytes(base, config.batch_size, frames, checkpointed);
+    let trigger = base.transformer.cond_dim;
+    let frames = crop_frames(config.crop_secs, base.frame_secs);
+    let checkpointed = checkpointed(&base.transformer, frames, config);
+    let activations = activation_bytes(&base.transformer, config.batch_size, frames, checkpointed);
     Plan {
         memory_bytes: memory_bytes(base, trainable.saturating_add(trigger), activations),
         checkpointed,
         layers,
         trainable,
         trigger,
-        total: base.parameter_count(),
+        total: base.parameters,
     }
 }
 
-fn planned_layers(model: &mut dyn VisitLinears, targets: &Targets) -> Vec<PlannedLayer> {
-    let mut layers = Vec::new();
-    model.visit_linears(&mut |linear| {
-        layers.push(PlannedLayer {
-            name: linear.name().to_owned(),
-            inputs: linear.in_features(),
-            outputs: linear.out_features(),
-            is_target: targets.matches(linear.name()),
-        });
-    });
-    layers
-}
-
 /// Latent frames of a crop of this length.
-pub(super) fn crop_frames(base: &BaseModel, crop_secs: f64) -> usize {
-    ((crop_secs / base.frame_secs()).round() as usize).max(1)
+pub(super) fn crop_frames(crop_secs: f64, frame_secs: f64) -> usize {
+    ((crop_secs / frame_secs).round() as usize).max(1)
 }
 
 /// Whether blocks run as gradient checkpoints.
-pub(super) fn checkpointed(base: &BaseModel, config: &TrainConfig) -> bool {
-    let frames = crop_frames(base, config.crop_secs);
-    let bytes = |checkpointed| activation_bytes(base, config.batch_size, frames, checkpointed);
+pub(super) fn checkpointed(transformer: &Config, frames: usize, config: &TrainConfig) -> bool {
+    let bytes =
+        |checkpointed| activation_bytes(transformer, config.batch_size, frames, checkpointed);
     match config.checkpointing {
         Checkpointing::On => true,
         Checkpointing::Off => false,
@@ -112,12 +105,11 @@ pub(super) fn checkpointed(base: &BaseModel, config: &TrainConfig) -> bool {
 /// What the blocks keep for their backward pass: about twelve vectors of the model's width and four of the feed-forward's for each
 /// frame (checked against the measured peak in docs/benchmarks.md); with checkpoints that of one block, and one vector of each.
 fn activation_bytes(
-    base: &BaseModel,
+    transformer: &Config,
     batch_size: usize,
     frames: usize,
     checkpointed: bool,
 ) -> usize {
-    let transformer = base.transformer_config();
     let block = 12 * transformer.dim + 4 * transformer.dim * transformer.ff_mult;
     let per_frame = match checkpointed {
         true => block + transformer.depth * transformer.dim,
@@ -130,10 +122,10 @@ fn activation_bytes(
 }
 
 /// The base's weights, four copies of what is trained (value, gradient, two moments), and the activations.
-fn memory_bytes(base: &BaseModel, trainable: usize, activations: usize) -> usize {
+fn memory_bytes(base: &Outline, trainable: usize, activations: usize) -> usize {
     // The program itself with the base inside it, and the allocator's slack.
     const PROGRAM: usize = 80 << 20;
-    let weights = base.precision().bytes(base.parameter_count());
+    let weights = base.precision.bytes(base.parameters);
     trainable
         .saturating_mul(4 * size_of::<f32>())
         .saturating_add(weights)

@@ -11,14 +11,15 @@ use nn::{Checkpoints, Mode, Stream, gradients_in_shares};
 use super::batch::Batch;
 use super::config::TrainConfig;
 use crate::adapter::{AdaptedLayers, Adapter, AdapterDescription, neutral_trigger};
-use crate::base::{BaseModel, CLIP_POSITION};
+use crate::base::BaseModel;
 use crate::error::LoraError;
 
 /// A base with fresh trainable factors on it.
 pub struct TrainableAdapter {
     base: BaseModel,
     layers: AdaptedLayers,
-    trigger: Var,
+    /// The style vector that is learned with the factors; none where an encoder gives every piece its own.
+    trigger: Option<Var>,
     dropout: Stream,
 }
 
@@ -27,6 +28,7 @@ impl TrainableAdapter {
     pub fn initialise(
         mut base: BaseModel,
         config: &TrainConfig,
+        learns_trigger: bool,
         device: &Device,
     ) -> Result<Self, LoraError> {
         let random = Stream::new(config.seed);
@@ -35,11 +37,13 @@ impl TrainableAdapter {
             &config.targets,
             config.rank,
             config.alpha,
-            config.dropout,
+            config.executed_dropout(),
             &random.named("initial factors"),
             device,
         )?;
-        let trigger = neutral_trigger(base.transformer_config().cond_dim, device)?;
+        let width = base.transformer_config().cond_dim;
+        let trigger = learns_trigger.then(|| neutral_trigger(width, device));
+        let trigger = trigger.transpose()?;
         Ok(Self {
             base,
             layers,
@@ -56,7 +60,8 @@ impl TrainableAdapter {
     /// Everything that is trained, by name.
     pub fn variables(&self) -> Vec<(String, Var)> {
         let mut variables = self.layers.variables();
-        variables.push(("trigger".to_owned(), self.trigger.clone()));
+        let trigger = self.trigger.iter().cloned();
+        variables.extend(trigger.map(|trigger| ("trigger".to_owned(), trigger)));
         variables
     }
 
@@ -98,12 +103,11 @@ impl TrainableAdapter {
         let inputs = Inputs {
             x: &noised,
             audio_condition: &Tensor::zeros((items, frames, channels), DType::F32, device)?,
-            // No beat grid is known of recordings: token 0 in every frame.
-            text: &Tensor::zeros((items, frames), DType::U32, device)?,
+            text: &batch.text,
             style: &self.style(batch)?,
             time: &batch.time,
-            start_time: &Tensor::full(CLIP_POSITION as f32, items, device)?,
-            duration: None,
+            start_time: &batch.start_time,
+            duration: Some(&batch.duration),
             drops: Drops::default(),
         };
         let predicted = self.base.transformer.forward(&inputs, mode)?;
@@ -115,9 +119,10 @@ impl TrainableAdapter {
         )?)
     }
 
-    /// Mean of the trigger and the tags' vectors for each item, `[batch, condition width]`; zeros where the style is dropped.
+    /// Mean of the trigger and the tags' vectors for each item, or for a song model the sum of the trigger and the encoder's vector,
+    /// `[batch, condition width]`; zeros where the style is dropped.
     fn style(&self, batch: &Batch) -> Result<Tensor, LoraError> {
-        let width = self.trigger.elem_count();
+        let width = self.base.transformer_config().cond_dim;
         let items = batch.styles.len();
         let (mut share, mut rest) = (Vec::with_capacity(items), Vec::with_capacity(items * width));
         for item in &batch.styles {
@@ -127,27 +132,27 @@ impl TrainableAdapter {
                 1.0 / (1 + item.tags.len()) as f32
             };
             share.push(weight);
-            rest.extend(
-                self.base
-                    .tag_sum(&item.tags)
-                    .into_iter()
-                    .map(|value| value * weight),
-            );
+            let known = match &item.vector {
+                Some(vector) => vector.clone(),
+                None => self.base.tag_sum(&item.tags),
+            };
+            rest.extend(known.into_iter().map(|value| value * weight));
         }
         let device = batch.data.device();
         let share = Tensor::from_vec(share, (items, 1), device)?;
         let rest = Tensor::from_vec(rest, (items, width), device)?;
-        Ok((share.matmul(&self.trigger.reshape((1, width))?)? + rest)?)
+        match &self.trigger {
+            Some(trigger) => Ok((share.matmul(&trigger.reshape((1, width))?)? + rest)?),
+            None => Ok(rest),
+        }
     }
 
     /// The adapter as it is now.
     pub fn adapter(&self, description: AdapterDescription) -> Result<Adapter, LoraError> {
-        let trigger = self.trigger.as_tensor().copy()?.detach();
-        Ok(Adapter {
-            description,
-            layers: self.layers.factors()?,
-            trigger: Some(trigger),
-        })
+        let copy = |trigger: &Var| Ok::<_, LoraError>(trigger.as_tensor().copy()?.detach());
+        let trigger = self.trigger.as_ref().map(copy).transpose()?;
+        let layers = self.layers.factors()?;
+        Ok(Adapter::trained(description, layers, trigger))
     }
 
     /// Sets every variable from a checkpoint.

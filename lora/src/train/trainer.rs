@@ -8,7 +8,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use nn::Stream;
 use nn::optimizer::{AdamW, AdamWOptions, clip_factor};
-use nn::schedule::WarmupCosine;
+use nn::schedule::{ReturningCosine, Schedule, WarmupCosine};
 
 use super::batch::{Batch, BatchShape, steps_per_epoch, training_batch, validation_batches};
 use super::checkpoint::{self, Checkpoint, RunState};
@@ -64,7 +64,7 @@ pub struct Trainer {
     validation: Vec<Batch>,
     shape: BatchShape,
     optimizer: AdamW,
-    schedule: WarmupCosine,
+    schedule: Schedule,
     random: Stream,
     device: Device,
     total_steps: usize,
@@ -175,8 +175,12 @@ impl Trainer {
         let random = Stream::new(config.seed);
         let shape = BatchShape {
             batch_size: config.batch_size,
-            frames: crop_frames(&base, config.crop_secs),
+            frames: crop_frames(config.crop_secs, base.frame_secs()),
             style_drop: config.style_drop,
+            text_drop: config.text_drop,
+            drops_together: config.reference_defects,
+            position: base.songs().is_none().then_some(base.clip_position()),
+            max_frames: base.transformer_config().max_frames,
         };
         let validation = validation_batches(
             &set.validation,
@@ -204,8 +208,12 @@ impl Trainer {
             stopped_early: false,
             finished: false,
         };
-        let checkpointed = checkpointed(&base, &config);
-        let adapter = TrainableAdapter::initialise(base, &config, &device)?;
+        let checkpointed = checkpointed(base.transformer_config(), shape.frames, &config);
+        let pieces = set.training.iter().chain(&set.validation);
+        let has_styles = pieces
+            .into_iter()
+            .any(|piece| piece.conditions.style.is_some());
+        let adapter = TrainableAdapter::initialise(base, &config, !has_styles, &device)?;
         let optimizer = AdamW::new(
             adapter.variables(),
             AdamWOptions {
@@ -213,12 +221,7 @@ impl Trainer {
                 ..AdamWOptions::default()
             },
         )?;
-        let schedule = WarmupCosine {
-            peak: config.learning_rate,
-            warmup_steps: config.warm_up_steps.min(total_steps / 2),
-            total_steps,
-            floor_ratio: config.final_rate_ratio,
-        };
+        let schedule = schedule(&config, total_steps);
         Ok(Self {
             adapter,
             set,
@@ -380,7 +383,11 @@ impl Trainer {
         let (losses, norms, count) = std::mem::take(&mut self.state.epoch_sums);
         let validation_loss = if validate { self.validate()? } else { None };
         let mut stop = false;
-        if let Some(loss) = validation_loss {
+        let watched = match self.config.reference_defects {
+            true => Some(losses / count.max(1) as f64),
+            false => validation_loss,
+        };
+        if let Some(loss) = watched {
             let verdict = self.state.early_stopping.observe(epoch, loss);
             stop = verdict.stop;
             if verdict.is_best {
@@ -425,7 +432,7 @@ impl Trainer {
             alpha: self.config.alpha,
             dropout: self.config.dropout,
             targets: self.config.targets.clone(),
-            base: self.adapter.base().identity().clone(),
+            base: Some(self.adapter.base().identity().clone()),
             trigger_words: self.config.trigger_words.clone(),
             lorelei_version: env!("CARGO_PKG_VERSION").to_owned(),
             data_hash: self.set.data_hash.clone(),
@@ -492,6 +499,23 @@ impl Trainer {
             curves: self.config.run_dir.join(curves::CURVES_FILE),
         })
     }
+}
+
+fn schedule(config: &TrainConfig, total_steps: usize) -> Schedule {
+    let (peak, floor_ratio) = (config.learning_rate, config.final_rate_ratio);
+    if config.reference_defects {
+        return Schedule::ReturningCosine(ReturningCosine {
+            peak,
+            floor_ratio,
+            total_steps,
+        });
+    }
+    Schedule::WarmupCosine(WarmupCosine {
+        peak,
+        warmup_steps: config.warm_up_steps.min(total_steps / 2),
+        total_steps,
+        floor_ratio,
+    })
 }
 
 /// Settings of two configurations that differ, as people read them; both are TOML with one setting a line.

@@ -1,5 +1,7 @@
 //! `lora-eval`: distances of generated clips to real ones.
 
+mod generated;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,13 +12,14 @@ use eval::corpus_statistics::{Crops, of_folder};
 use eval::report::Sets;
 use eval::{EvalError, Folders, Memorisation, Report, Skipped, picture, table};
 use features::Bootstrap;
+use generated::Generation;
 use indicatif::{ProgressBar, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 
 /// Some files were skipped; the result stands for the others.
 const SOME_SKIPPED: u8 = 2;
 
-/// Did the adapter work? Compares generated clips with real ones.
+/// Did the adapter work? Compares generated clips with real ones; with --lora it makes them first.
 ///
 /// Exit codes: 0 all is well, 1 no result, 2 a result but some files were skipped (or the arguments are wrong).
 #[derive(Debug, Parser)]
@@ -29,6 +32,8 @@ const SOME_SKIPPED: u8 = 2;
 struct Arguments {
     #[command(flatten)]
     evaluation: Option<Evaluation>,
+    #[command(flatten)]
+    generation: Generation,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -39,8 +44,8 @@ struct Evaluation {
     #[arg(long, value_name = "DIR")]
     reference: PathBuf,
     /// Folder of clips generated with the adapter
-    #[arg(long, value_name = "DIR")]
-    candidate: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "lora")]
+    candidate: Option<PathBuf>,
     /// Folder of clips generated without the adapter; files of the same name are paired
     #[arg(long, value_name = "DIR")]
     baseline: Option<PathBuf>,
@@ -107,8 +112,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match (&arguments.command, &arguments.evaluation) {
         (Some(Command::Statistics(statistics)), _) => compute_statistics(statistics),
-        (None, Some(evaluation)) => evaluate(evaluation),
-        (None, None) => unreachable_by_clap(),
+        (None, Some(evaluation)) => evaluate(evaluation, &arguments.generation),
+        (None, None) => Err(unreachable_by_clap()),
     };
     match outcome {
         Ok(skipped) if skipped.is_empty() => ExitCode::SUCCESS,
@@ -131,8 +136,8 @@ fn main() -> ExitCode {
 }
 
 /// clap asks for the evaluation's arguments unless there is a subcommand.
-fn unreachable_by_clap() -> Result<Vec<Skipped>> {
-    anyhow::bail!("--reference and --candidate are needed")
+fn unreachable_by_clap() -> anyhow::Error {
+    anyhow::anyhow!("--reference and --candidate or --lora are needed")
 }
 
 /// Refuses to replace a file unasked; told before the work, not after it.
@@ -148,7 +153,7 @@ fn check_absent(path: &Path, force: bool) -> Result<()> {
 }
 
 /// What is probably not meant.
-fn warn_of_mixtures(arguments: &Evaluation) {
+fn warn_of_mixtures(arguments: &Folders) {
     for folder in [Some(&arguments.candidate), arguments.baseline.as_ref()]
         .into_iter()
         .flatten()
@@ -170,7 +175,7 @@ fn warn_of_mixtures(arguments: &Evaluation) {
     }
 }
 
-fn evaluate(arguments: &Evaluation) -> Result<Vec<Skipped>> {
+fn evaluate(arguments: &Evaluation, generation: &Generation) -> Result<Vec<Skipped>> {
     let json_file = arguments
         .json
         .as_deref()
@@ -180,16 +185,11 @@ fn evaluate(arguments: &Evaluation) -> Result<Vec<Skipped>> {
             "--json and --picture name the same file; the picture would replace the figures"
         );
     }
-    warn_of_mixtures(arguments);
     for path in json_file.into_iter().chain(arguments.picture.as_deref()) {
         check_absent(path, arguments.force)?;
     }
-    let folders = Folders {
-        reference: arguments.reference.clone(),
-        candidate: arguments.candidate.clone(),
-        baseline: arguments.baseline.clone(),
-        training: arguments.training.clone(),
-    };
+    let folders = folders(arguments, generation)?;
+    warn_of_mixtures(&folders);
     let bootstrap = Bootstrap {
         seed: arguments.seed,
         resamples: arguments.bootstrap as usize,
@@ -221,6 +221,24 @@ fn evaluate(arguments: &Evaluation) -> Result<Vec<Skipped>> {
         tracing::warn!("{warning}");
     }
     Ok(report.skipped)
+}
+
+/// The folders to compare; clips are made first if an adapter was named instead of them.
+fn folders(arguments: &Evaluation, generation: &Generation) -> Result<Folders> {
+    let (candidate, baseline) = match (&arguments.candidate, &generation.lora) {
+        (_, Some(adapter)) => {
+            let made = generated::make(generation, adapter, arguments.force)?;
+            (made.0, Some(made.1))
+        }
+        (Some(candidate), None) => (candidate.clone(), arguments.baseline.clone()),
+        (None, None) => return Err(unreachable_by_clap()),
+    };
+    Ok(Folders {
+        reference: arguments.reference.clone(),
+        candidate,
+        baseline,
+        training: arguments.training.clone(),
+    })
 }
 
 /// The table to standard output, unless that is where the JSON goes: then to standard error.

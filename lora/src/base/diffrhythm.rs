@@ -1,0 +1,138 @@
+//! DiffRhythm's releases as bases: `cfm_model.pt` or its conversion, with the Oobleck autoencoder that all of them share.
+
+use candle_core::Device;
+use checkpoint::diffrhythm::StateDict;
+use checkpoint::{ElementType, TensorFile};
+use dit::diffrhythm::{Config, DiffusionTransformer};
+use nn::{WeightPrecision, Weights};
+use vae::{Autoencoder, OobleckAutoencoder, OobleckConfig};
+
+use super::{BaseModel, Conditioning, TagVocabulary};
+use crate::adapter::BaseIdentity;
+use crate::error::LoraError;
+use crate::models::ReleasedFiles;
+use crate::progress::Progress;
+
+/// The scope of all tensors in the reference's files.
+pub(super) const SCOPE: &str = "transformer";
+/// The tensor whose type is taken for that of the file.
+const TYPICAL: &str = "transformer.transformer_blocks.0.self_attn.q_proj.weight";
+
+/// What a song model brings of its own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SongBase {
+    /// Points of the time grid in the release's own pipeline, and its guidance.
+    pub sampling: (usize, f64),
+    /// Whether frames see earlier frames only: releases before 1.2.
+    pub causal: bool,
+}
+
+/// Loads a release.
+pub(super) fn load(
+    files: &ReleasedFiles,
+    device: &Device,
+    precision: Option<WeightPrecision>,
+    progress: &mut dyn Progress,
+) -> Result<BaseModel, LoraError> {
+    let autoencoder = open_autoencoder(files)?;
+    let found = checkpoint::diffrhythm::weights(&TensorFile::open(&files.transformer)?)?;
+    if found.taken_from != StateDict::Bare {
+        let path = files.transformer.display();
+        progress.note(&format!("{path}: the weights of {}", found.taken_from));
+    }
+    let tensors = found.tensors;
+    let precision = precision.unwrap_or_else(|| stored_precision(&tensors, device));
+    let fingerprint = super::fingerprint::of(&tensors)?;
+    let weights = Weights::from_tensor_file(tensors.clone(), device).in_precision(precision);
+    let scope = weights.root().pp(SCOPE);
+    let config = config(files, &weights)?;
+    let transformer = DiffusionTransformer::load(&config, &scope)?;
+    let parameter_count = weights.parameter_count();
+    weights.finish()?;
+    check_together(files, &config, &autoencoder)?;
+    Ok(BaseModel {
+        identity: BaseIdentity {
+            name: files.name.clone(),
+            version: 1,
+            sha256: fingerprint,
+        },
+        autoencoder: Box::new(autoencoder),
+        transformer,
+        conditioning: Conditioning::Songs {
+            base: SongBase {
+                sampling: files.sampling,
+                causal: files.causal,
+            },
+            vocabulary: TagVocabulary::new(Vec::new()),
+        },
+        transformer_config: config,
+        parameter_count,
+        is_embedded: false,
+        mapped: Some(tensors),
+        device: device.clone(),
+        precision,
+    })
+}
+
+fn open_autoencoder(files: &ReleasedFiles) -> Result<OobleckAutoencoder, LoraError> {
+    let tensors = TensorFile::open(&files.autoencoder)?;
+    let weights = Weights::from_tensor_file(tensors, &Device::Cpu);
+    let config = OobleckConfig::of_weights(&weights.root())?;
+    let autoencoder = OobleckAutoencoder::load(&config, &weights.root())?;
+    weights.finish()?;
+    Ok(autoencoder)
+}
+
+/// As the reference's file says, where it came with the weights; otherwise as the tensors' shapes say.
+pub(super) fn config(files: &ReleasedFiles, weights: &Weights) -> Result<Config, LoraError> {
+    let inferred = Config::of_weights(&weights.root().pp(SCOPE), files.causal)?;
+    let Some(path) = &files.config else {
+        return Ok(inferred);
+    };
+    let text = std::fs::read_to_string(path).map_err(LoraError::file(path))?;
+    let read = Config::from_reference_json(&text, files.causal).map(|config| {
+        match text.contains("max_frames") {
+            true => config,
+            // The reference's own file serves models of both lengths.
+            false => Config {
+                max_frames: inferred.max_frames,
+                ..config
+            },
+        }
+    });
+    read.map_err(|error| LoraError::BadFile {
+        path: path.clone(),
+        problem: format!(
+            "{error}; take the file that came with the weights away, or put theirs in its place"
+        ),
+    })
+}
+
+/// 16-bit files stay as they are on the CPU, since products widen their weights exactly; cards have their own ways.
+pub(super) fn stored_precision(tensors: &TensorFile, device: &Device) -> WeightPrecision {
+    let stored = tensors.entry(TYPICAL).map(|entry| entry.dtype);
+    match (stored, device.is_cpu()) {
+        (Some(ElementType::F16), true) => WeightPrecision::F16,
+        (Some(ElementType::BF16), true) => WeightPrecision::Bf16,
+        _ => WeightPrecision::F32,
+    }
+}
+
+fn check_together(
+    files: &ReleasedFiles,
+    config: &Config,
+    autoencoder: &OobleckAutoencoder,
+) -> Result<(), LoraError> {
+    if autoencoder.latent_channels() == config.mel_dim {
+        return Ok(());
+    }
+    Err(LoraError::BadFile {
+        path: files.autoencoder.clone(),
+        problem: format!(
+            "its latents have {} channels and those of the transformer {} have {}; --vae names the one that goes with it",
+            autoencoder.latent_channels(),
+            files.transformer.display(),
+            config.mel_dim
+        ),
+    })
+}

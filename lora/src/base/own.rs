@@ -1,0 +1,220 @@
+//! Lorelei's own base files: one safetensors file with tensors `autoencoder.*`, `transformer.*` and `tag_vectors`
+//! `[tags, condition width]`, f16 or f32, and in its header `lorelei_base`, the description as JSON (see `recipes/export.py`).
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use candle_core::Device;
+use checkpoint::TensorFile;
+use dit::diffrhythm::DiffusionTransformer;
+use nn::{WeightPrecision, Weights};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use vae::SpectralAutoencoder;
+
+use super::pulse::PULSES_PER_BEAT;
+use super::{BaseModel, Conditioning, TagVocabulary};
+use crate::adapter::BaseIdentity;
+use crate::error::LoraError;
+use crate::models::OWN_DESCRIPTION;
+use crate::tensor_file;
+
+/// The base that ships inside the program.
+const EMBEDDED: &[u8] = include_bytes!("../../base/lorelei-base-1.safetensors");
+/// What errors call it.
+const EMBEDDED_ORIGIN: &str = "the embedded base";
+/// Its hash, which every program would otherwise compute at its start.
+const EMBEDDED_SHA256: &str = "23a0bf2895bb8ec3aeabaa27421d6a11d0451c47b52a7652f7da93ec374cb286";
+const FORMAT: u32 = 1;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    format: u32,
+    name: String,
+    version: u32,
+    autoencoder: vae::SpectralConfig,
+    transformer: dit::diffrhythm::Config,
+    tags: Vec<String>,
+    pulses_per_beat: usize,
+}
+
+/// The base that ships inside the program.
+pub(super) fn embedded(
+    device: &Device,
+    precision: WeightPrecision,
+) -> Result<BaseModel, LoraError> {
+    let path = Path::new(EMBEDDED_ORIGIN);
+    from_bytes(
+        EMBEDDED,
+        EMBEDDED_SHA256.to_owned(),
+        path,
+        device,
+        precision,
+    )
+}
+
+/// The weights of the base that ships inside the program, as a file would hold them.
+pub(super) fn embedded_weights() -> Result<TensorFile, LoraError> {
+    Ok(TensorFile::from_bytes(EMBEDDED, EMBEDDED_ORIGIN)?)
+}
+
+/// A base in a file.
+pub(super) fn open(
+    path: &Path,
+    device: &Device,
+    precision: WeightPrecision,
+) -> Result<BaseModel, LoraError> {
+    let bytes = std::fs::read(path).map_err(LoraError::file(path))?;
+    let sha256 = sha256(&bytes);
+    from_bytes(bytes, sha256, path, device, precision)
+}
+
+fn from_bytes(
+    bytes: impl Into<Cow<'static, [u8]>>,
+    sha256: String,
+    path: &Path,
+    device: &Device,
+    precision: WeightPrecision,
+) -> Result<BaseModel, LoraError> {
+    let bytes = bytes.into();
+    let description = describe(&bytes).map_err(|problem| LoraError::BadFile {
+        path: path.to_owned(),
+        problem: format!(
+            "{problem}; give another base file, or export this one again (recipes/export.py)"
+        ),
+    })?;
+    let weights = Weights::from_bytes(bytes, &path.display().to_string(), &Device::Cpu)?;
+    let parameter_count = weights.parameter_count();
+    let root = weights.root();
+    let placed = weights.clone().on_device(device).in_precision(precision);
+    let (autoencoder, transformer) = rayon::join(
+        || SpectralAutoencoder::load(&description.autoencoder, &root.pp("autoencoder")),
+        || {
+            let scope = placed.root().pp("transformer");
+            DiffusionTransformer::load(&description.transformer, &scope)
+        },
+    );
+    let (autoencoder, transformer) = (autoencoder?, transformer?);
+    let shape = [description.tags.len(), description.transformer.cond_dim];
+    let tag_vectors = root.get("tag_vectors", &shape)?.to_vec2::<f32>()?;
+    weights.finish()?;
+    let is_embedded = sha256 == EMBEDDED_SHA256;
+    Ok(BaseModel {
+        identity: BaseIdentity {
+            name: description.name,
+            version: description.version,
+            sha256,
+        },
+        autoencoder: Box::new(autoencoder),
+        transformer,
+        conditioning: Conditioning::Tags {
+            vocabulary: TagVocabulary::new(description.tags),
+            vectors: tag_vectors,
+        },
+        transformer_config: description.transformer,
+        parameter_count,
+        is_embedded,
+        mapped: None,
+        device: device.clone(),
+        precision,
+    })
+}
+
+fn describe(bytes: &[u8]) -> Result<Description, String> {
+    let text = tensor_file::description(bytes, OWN_DESCRIPTION)?;
+    let description: Description = serde_json::from_str(&text)
+        .map_err(|error| format!("the base description in the header cannot be read: {error}"))?;
+    if description.format != FORMAT {
+        return Err(format!(
+            "base format {} is not known ({FORMAT} is; a newer Lorelei may know it)",
+            description.format
+        ));
+    }
+    if description.pulses_per_beat != PULSES_PER_BEAT {
+        return Err(format!(
+            "{} pulses a beat are not known ({PULSES_PER_BEAT} are)",
+            description.pulses_per_beat
+        ));
+    }
+    // Checked here, where the file can be named.
+    let autoencoder = description.autoencoder.validate("autoencoder");
+    autoencoder.map_err(|error| format!("its configuration is impossible: {error}"))?;
+    let transformer = description.transformer.validate();
+    transformer.map_err(|error| format!("its configuration is impossible: {error}"))?;
+    Ok(description)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_base_has_its_hash() {
+        assert_eq!(sha256(EMBEDDED), EMBEDDED_SHA256);
+    }
+
+    const TINY: &[u8] = include_bytes!("../../tests/fixtures/tiny-base.safetensors");
+
+    /// The tiny base with a change to the text of its header; the offsets of its tensors count from the header's end.
+    fn changed(from: &str, to: &str) -> Vec<u8> {
+        let header_end = 8 + u64::from_le_bytes(TINY[..8].try_into().unwrap()) as usize;
+        let header = std::str::from_utf8(&TINY[8..header_end]).unwrap();
+        // The description is a string inside of the header.
+        let (from, to) = (from.replace('"', "\\\""), to.replace('"', "\\\""));
+        assert!(header.contains(&from), "{from}: {header}");
+        let header = header.replace(&from, &to);
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(header.as_bytes());
+        bytes.extend_from_slice(&TINY[header_end..]);
+        bytes
+    }
+
+    #[test]
+    fn an_impossible_configuration_names_file_part_and_remedy() {
+        for (from, to, expected) in [
+            (
+                r#""dim": 32"#,
+                r#""dim": 0"#,
+                "transformer's configuration: dim is 0",
+            ),
+            (
+                r#""max_frames": 2048"#,
+                r#""max_frames": 1048577"#,
+                "max_frames is 1048577",
+            ),
+            (r#""fft_size": 2048"#, r#""fft_size": 0"#, "autoencoder"),
+            (
+                r#""fft_size": 2048"#,
+                r#""fft_size": 4611686018427387904"#,
+                "autoencoder",
+            ),
+            (
+                r#""pulses_per_beat": 8"#,
+                r#""pulses_per_beat": 9"#,
+                "9 pulses",
+            ),
+            (r#""fft_size": 2048"#, r#""fft_sighs": 2048"#, "fft_sighs"),
+        ] {
+            let bytes = changed(from, to);
+            let error = from_bytes(
+                bytes.clone(),
+                sha256(&bytes),
+                Path::new("my-base.safetensors"),
+                &Device::Cpu,
+                WeightPrecision::F32,
+            );
+            let error = error.err().unwrap().to_string();
+            for word in ["my-base.safetensors", expected, "export"] {
+                assert!(error.contains(word), "{word}: {error}");
+            }
+        }
+    }
+}
