@@ -150,6 +150,7 @@ fn sample(model: &DiffusionTransformer, steps: usize) -> Result<Tensor> {
         points: steps + 1,
         sway: None,
         guidance: GUIDANCE,
+        half_precision_times: false,
     };
     Ok(flow::sample(model, &request, &sampling, &mut |_, _, _| Ok(()))?.latents)
 }

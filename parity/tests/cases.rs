@@ -1,0 +1,162 @@
+//! The fixtures of the models' crates, as cases: all within tolerances, everything accounted for, and on the device at hand.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation is a failed test"
+)]
+
+use candle_core::Tensor;
+use parity::{Case, Kind, Outcome};
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use testing::device;
+
+fn fixture(krate: &str, name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(krate)
+        .join("tests/fixtures")
+        .join(name)
+}
+
+fn run(folder: &Path, kind: Kind) -> Outcome {
+    let case = Case::open(folder, &device()).unwrap();
+    assert_eq!(Kind::of(&case), Some(kind), "{}", folder.display());
+    kind.run(&case).unwrap()
+}
+
+#[track_caller]
+fn check(folder: &Path, kind: Kind) -> Outcome {
+    let outcome = run(folder, kind);
+    assert!(outcome.passed(), "{}\n{outcome}", folder.display());
+    outcome
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => {
+                fs::copy(entry.path(), target).unwrap();
+            }
+        }
+    }
+}
+
+/// A case whose folder holds the base model too, as the reference's scripts write it.
+fn with_base(name: &str, target: &Path) {
+    copy(&fixture("dit", name), target);
+    let base = fixture("dit", "b_stable_audio_dit/transformer");
+    copy(&base, &target.join("transformer"));
+}
+
+#[test]
+fn oobleck() {
+    check(&fixture("vae", "oobleck"), Kind::Oobleck);
+    check(&fixture("vae", "diffrhythm"), Kind::DiffRhythmVae);
+}
+
+#[test]
+fn stable_audio() {
+    let folder = fixture("dit", "b_stable_audio_dit");
+    let outcome = check(&folder, Kind::StableAudio);
+    let skipped: Vec<&String> = outcome.not_compared.values().flatten().collect();
+    assert!(skipped.iter().any(|name| *name == "out_norope"));
+    assert!(!skipped.iter().any(|name| name.starts_with("block")));
+}
+
+#[test]
+fn adapters_on_stable_audio() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["d_lora_dit", "d2_lora_pattern_rslora"] {
+        let target = folder.path().join(name);
+        with_base(name, &target);
+        check(&target, Kind::StableAudioLora);
+    }
+}
+
+#[test]
+fn diffrhythm() {
+    for name in ["dr_dit", "dr_dit_full"] {
+        check(&fixture("dit", name), Kind::DiffRhythm);
+    }
+}
+
+#[test]
+fn diffrhythm_sampling() {
+    check(&fixture("dit", "dr_cfm_sample"), Kind::Sampling);
+}
+
+#[test]
+fn adapters_on_diffrhythm() {
+    check(&fixture("dit", "dr_train"), Kind::Training);
+}
+
+#[test]
+fn style_encoder() {
+    check(&fixture("embed", "muq"), Kind::Muq);
+}
+
+#[test]
+fn lyrics() {
+    check(&fixture("lyrics", ""), Kind::Lyrics);
+}
+
+fn change(folder: &Path, change: impl FnOnce(&mut HashMap<String, Tensor>)) {
+    let path = folder.join("golden.safetensors");
+    let mut tensors = candle_core::safetensors::load(&path, &candle_core::Device::Cpu).unwrap();
+    change(&mut tensors);
+    candle_core::safetensors::save(&tensors, &path).unwrap();
+}
+
+/// The report is worth nothing if it does not see what is wrong.
+#[test]
+fn what_is_wrong_or_forgotten_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&fixture("vae", "diffrhythm"), folder.path());
+    change(folder.path(), |tensors| {
+        let decoded = tensors["decode"].clone();
+        let shifted = (&decoded + 1e-3).unwrap();
+        tensors.insert("decode".into(), shifted);
+        tensors.insert("std".into(), tensors["std"].narrow(2, 0, 3).unwrap());
+        tensors.insert("scale".into(), (&tensors["scale"] * f64::NAN).unwrap());
+        tensors.insert("decode_extra".into(), decoded);
+    });
+    let outcome = run(folder.path(), Kind::DiffRhythmVae);
+    assert!(!outcome.passed());
+    assert_eq!(outcome.forgotten, ["decode_extra"]);
+    let over: Vec<&str> = outcome
+        .rows
+        .iter()
+        .filter(|row| !row.passed())
+        .map(|row| row.name.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(over, ["scale", "std", "decode"]);
+    let text = outcome.to_string();
+    assert!(
+        text.contains("shape") && text.contains("no number"),
+        "{text}"
+    );
+    assert!(
+        text.contains("neither compared nor accounted for"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_a_case_lacks_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = |path: &Path| Case::open(path, &device()).err().unwrap().to_string();
+    assert!(message(folder.path()).contains("golden.json"));
+    fs::write(folder.path().join("golden.json"), "{").unwrap();
+    assert!(message(folder.path()).contains("copy the case again"));
+    let case = tempfile::tempdir().unwrap();
+    copy(&fixture("dit", "dr_cfm_sample"), case.path());
+    let opened = Case::open(case.path(), &device()).unwrap();
+    let error = Kind::Sampling.run(&opened).unwrap_err().to_string();
+    assert!(error.contains("../dr_dit"), "{error}");
+}
