@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::architecture;
 use crate::cuda;
+use crate::devices;
 use crate::instructions;
 use crate::workspace::Workspace;
 
@@ -17,6 +18,7 @@ const CARGO_DENY_VERSION: &str = "0.20.2";
 pub(crate) fn run() -> Result<()> {
     let workspace = Workspace::enter()?;
     architecture::check()?;
+    devices::check(&workspace.root)?;
     step("formatting", cargo(&["fmt", "--all", "--check"]))?;
     step(
         "lints",

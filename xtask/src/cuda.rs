@@ -35,6 +35,9 @@ for source in $sources; do
 done
 "#;
 
+/// What has code or tests that run on a card.
+const PACKAGES: &[&str] = &["dit", "lora", "nn", "parity", "testing", "vae"];
+
 /// The check, with outputs and the stand-in below the target folder.
 pub(crate) fn check(target: &Path) -> Result<Command> {
     let home = target.join("cuda-stand-in");
@@ -47,13 +50,10 @@ pub(crate) fn check(target: &Path) -> Result<Command> {
     }
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
-        .args([
-            "check",
-            "--package",
-            "lora",
-            "--features",
-            "cuda,cudnn,nccl",
-        ])
+        .arg("check")
+        .args(PACKAGES.iter().flat_map(|name| ["--package", name]))
+        .args(["--lib", "--bins", "--tests"])
+        .args(["--features", "lora/cuda,lora/cudnn,lora/nccl,parity/cudnn"])
         .env("CUDA_HOME", &home)
         .env("CUDA_COMPUTE_CAP", "90")
         .env("CARGO_TARGET_DIR", target.join("cuda-check"))

@@ -6,8 +6,10 @@ mod check;
 mod corpus;
 mod cuda;
 mod demo;
+mod devices;
 mod examples;
 mod instructions;
+mod parity;
 mod tags;
 mod workspace;
 
@@ -30,6 +32,8 @@ enum Command {
     CheckCuda,
     /// Time whole jobs, and a peer's side of them in turn.
     Bench(bench::BenchArgs),
+    /// Run models on golden cases of the reference implementations and print how far every output lies from theirs.
+    Parity(parity::ParityArgs),
     /// Count the instructions of hot operations and compare with the record (needs valgrind).
     Instructions {
         /// Write the counts down instead.
@@ -52,6 +56,7 @@ fn main() -> anyhow::Result<()> {
         Command::Check => check::run(),
         Command::CheckCuda => check::cuda(),
         Command::Bench(args) => bench::run(&args),
+        Command::Parity(args) => parity::run(&args),
         Command::Instructions { record } => instructions::run(record),
         Command::Advisories => check::advisories(),
         Command::Tags => tags::run(),
