@@ -3,22 +3,22 @@
 //! The memory needed is that of a piece, whatever the model's size: mapped pages are given back as soon as they are read.
 
 mod cast;
+mod hash;
 mod layout;
 mod output;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
 use crate::error::{CheckpointError, damaged, shorten};
-use crate::progress::Progress;
+use crate::progress::{Progress, advance};
 use crate::{ElementType, TensorEntry, TensorFile};
 use cast::Cast;
 use layout::Layout;
 use output::Output;
 
 pub use cast::NotFinite;
+pub use hash::{check_sha256, sha256_digits, sha256_of};
 
 /// Bytes of a tensor that are in memory at a time.
 const PIECE_BYTES: usize = 4 << 20;
@@ -63,7 +63,23 @@ pub struct Converted {
     pub source_sha256: String,
     /// Tensors with values that are no numbers or infinite: written as they are, but no model will load them.
     pub not_finite: Vec<NotFinite>,
+    /// Numbers that became 0, being too small for the precision.
+    pub flushed_to_zero: u64,
+    /// What the source holds besides tensors (steps, rates, settings), which safetensors has no place for.
+    pub other_values: usize,
 }
+
+/// Values of a changed tensor, row by row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// For everything that 32 bits hold.
+    F32(Vec<f32>),
+    /// For doubles.
+    F64(Vec<f64>),
+}
+
+/// Gives other values for a tensor, or none to keep its own.
+pub type Change<'a, E> = dyn FnMut(&str, &TensorEntry) -> Result<Option<Values>, E> + 'a;
 
 /// Writes the tensors of `source` to `out` as safetensors.
 ///
@@ -73,39 +89,72 @@ pub struct Converted {
 /// # Errors
 /// [`CheckpointError::Exists`] without [`ConvertOptions::overwrite`], [`CheckpointError::Hash`],
 /// [`CheckpointError::Damaged`] for a wrong checksum, [`CheckpointError::Overflow`] for a value that the precision
-/// cannot hold, [`CheckpointError::Unsupported`] for types that safetensors does not have, and those of writing.
+/// cannot hold, [`CheckpointError::Unsupported`] for types that safetensors does not have, [`CheckpointError::Stopped`],
+/// and those of writing.
 pub fn convert(
     source: &TensorFile,
     out: &Path,
     options: &ConvertOptions,
     progress: &dyn Progress,
 ) -> Result<Converted, CheckpointError> {
+    convert_changed(source, out, options, &mut |_, _| Ok(None), progress)
+}
+
+/// [`convert`] with other values for some of the tensors: those for which `change` gives any. A tensor is in memory at a time.
+///
+/// # Errors
+/// Those of [`convert`] and of `change`, and [`CheckpointError::NotFinite`] for a changed value that is no number or infinite.
+/// A change of another length than its tensor is [`CheckpointError::Unfaithful`].
+pub fn convert_changed<E: From<CheckpointError>>(
+    source: &TensorFile,
+    out: &Path,
+    options: &ConvertOptions,
+    change: &mut Change<'_, E>,
+    progress: &dyn Progress,
+) -> Result<Converted, E> {
     refuse_taken_names(source, out, options)?;
     let layout = Layout::plan(source, options)?;
-    let source_sha256 = check_hash(source, options, progress)?;
+    let source_sha256 = check_sha256(source, options.expected_sha256.as_deref(), progress)?;
     check_checksums(source, progress)?;
     let mut output = Output::create(out, options.overwrite)?;
     output.write(layout.header())?;
-    let mut not_finite = Vec::new();
+    let (mut not_finite, mut flushed_to_zero) = (Vec::new(), 0);
     progress.begin("converting", layout.source_bytes());
     for (name, target) in layout.tensors() {
         let entry = source.require(name)?;
-        let found = write_tensor(source, name, (entry, target), &mut output, progress)?;
-        not_finite.extend(found);
+        let cast = match change(name, entry)? {
+            Some(values) => write_changed(source, name, (entry, target), &values, &mut output)?,
+            None => write_tensor(source, name, (entry, target), &mut output, progress)?,
+        };
+        flushed_to_zero += cast.flushed_to_zero();
+        not_finite.extend(cast.not_finite(name));
     }
     progress.end();
     let tensors = layout.tensors().count();
     let (bytes, sha256) = output.finish(tensors, progress)?;
-    for tensor in &not_finite {
-        tracing::warn!(origin = source.origin(), tensor = %tensor, "values are not finite");
-    }
+    tell(source.origin(), &not_finite, flushed_to_zero);
     Ok(Converted {
         tensors,
         bytes,
         sha256,
         source_sha256,
         not_finite,
+        flushed_to_zero,
+        other_values: source.other_values().len(),
     })
+}
+
+fn tell(origin: &str, not_finite: &[NotFinite], flushed_to_zero: u64) {
+    for tensor in not_finite {
+        tracing::warn!(origin, tensor = %tensor, "values are not finite");
+    }
+    if flushed_to_zero > 0 {
+        tracing::warn!(
+            origin,
+            values = flushed_to_zero,
+            "values too small for the precision became 0; bf16 and f32 hold them"
+        );
+    }
 }
 
 fn refuse_taken_names(
@@ -127,41 +176,6 @@ fn refuse_taken_names(
     Ok(())
 }
 
-/// The hash of the source's bytes, compared with the one that is expected.
-fn check_hash(
-    source: &TensorFile,
-    options: &ConvertOptions,
-    progress: &dyn Progress,
-) -> Result<String, CheckpointError> {
-    let total: usize = source.sources().iter().map(|bytes| bytes.len()).sum();
-    progress.begin("hashing the source", total as u64);
-    let mut hasher = Sha256::new();
-    for bytes in source.sources() {
-        for start in (0..bytes.len()).step_by(PIECE_BYTES) {
-            let end = bytes.len().min(start + PIECE_BYTES);
-            hasher.update(&bytes[start..end]);
-            bytes.discard(start..end);
-            progress.advance((end - start) as u64);
-        }
-    }
-    progress.end();
-    let actual = output::hexadecimal(&hasher.finalize());
-    match &options.expected_sha256 {
-        Some(expected)
-            if !expected
-                .trim_start_matches("sha256:")
-                .eq_ignore_ascii_case(&actual) =>
-        {
-            Err(CheckpointError::Hash {
-                origin: source.origin().to_string(),
-                expected: expected.clone(),
-                actual,
-            })
-        }
-        _ => Ok(actual),
-    }
-}
-
 /// What an archive says of its entries' bytes.
 fn check_checksums(source: &TensorFile, progress: &dyn Progress) -> Result<(), CheckpointError> {
     let (checks, [bytes]) = (source.checks(), source.sources()) else {
@@ -175,7 +189,7 @@ fn check_checksums(source: &TensorFile, progress: &dyn Progress) -> Result<(), C
             let end = check.range.end.min(start + PIECE_BYTES);
             hasher.update(&bytes[start..end]);
             bytes.discard(start..end);
-            progress.advance((end - start) as u64);
+            advance(progress, end - start)?;
         }
         let actual = hasher.finalize();
         if actual != check.crc32 {
@@ -191,29 +205,76 @@ fn check_checksums(source: &TensorFile, progress: &dyn Progress) -> Result<(), C
     Ok(())
 }
 
-/// Writes one tensor; tells whether some of its values are not finite.
+/// Writes one tensor.
 fn write_tensor(
     source: &TensorFile,
     name: &str,
     (entry, target): (&TensorEntry, ElementType),
     output: &mut Output,
     progress: &dyn Progress,
-) -> Result<Option<NotFinite>, CheckpointError> {
+) -> Result<Cast, CheckpointError> {
     let mut cast = Cast::new(entry.dtype, target);
     source.for_each_piece(entry, PIECE_BYTES, |piece| {
-        let cast_piece = cast
-            .piece(piece)
-            .map_err(|overflow| CheckpointError::Overflow {
-                origin: source.origin().to_string(),
-                name: name.to_string(),
-                value: overflow.value,
-                element: overflow.element,
-                precision: overflow.precision,
-                remedy: overflow.remedy,
-            })?;
-        output.write(cast_piece)?;
-        progress.advance(piece.len() as u64);
-        Ok(())
+        output.write(cast_piece(source, name, &mut cast, piece)?)?;
+        advance(progress, piece.len())
     })?;
-    Ok(cast.not_finite(name))
+    Ok(cast)
+}
+
+/// Writes a tensor's other values.
+fn write_changed(
+    source: &TensorFile,
+    name: &str,
+    (entry, target): (&TensorEntry, ElementType),
+    values: &Values,
+    output: &mut Output,
+) -> Result<Cast, CheckpointError> {
+    let (from, bytes, found): (_, Vec<u8>, _) = match values {
+        Values::F32(values) => {
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+            (ElementType::F32, bytes.collect(), values.len())
+        }
+        Values::F64(values) => {
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+            (ElementType::F64, bytes.collect(), values.len())
+        }
+    };
+    if found != entry.elements() || !target.is_float() {
+        return Err(output.unfaithful(format!(
+            "{found} changed values for the {} of type {target} of `{}`",
+            entry.elements(),
+            shorten(name)
+        )));
+    }
+    let mut cast = Cast::new(from, target);
+    for piece in bytes.chunks(PIECE_BYTES) {
+        let written = cast_piece(source, name, &mut cast, piece)?;
+        output.write(written)?;
+    }
+    match cast.not_finite(name) {
+        None => Ok(cast),
+        Some(found) => Err(CheckpointError::NotFinite {
+            origin: source.origin().to_string(),
+            name: shorten(name),
+            value: found.value,
+            element: found.first_element,
+        }),
+    }
+}
+
+fn cast_piece<'a>(
+    source: &TensorFile,
+    name: &str,
+    cast: &'a mut Cast,
+    piece: &'a [u8],
+) -> Result<&'a [u8], CheckpointError> {
+    cast.piece(piece)
+        .map_err(|overflow| CheckpointError::Overflow {
+            origin: source.origin().to_string(),
+            name: name.to_string(),
+            value: overflow.value,
+            element: overflow.element,
+            precision: overflow.precision,
+            remedy: overflow.remedy,
+        })
 }

@@ -64,10 +64,14 @@ pub struct Weights {
 /// # Errors
 /// [`CheckpointError::OtherModel`] when the file holds no transformer of DiffRhythm.
 pub fn weights(file: &TensorFile) -> Result<Weights, CheckpointError> {
-    let has = |dict: &StateDict| file.names().any(|name| name.starts_with(dict.prefix()));
     let order = [StateDict::Model, StateDict::Average, StateDict::Bare];
-    let taken = order.into_iter().find(has).unwrap_or(StateDict::Bare);
-    weights_of(file, taken)
+    let has_transformer =
+        |dict: &StateDict| prefixes(file, *dict).any(|prefix| !is_other_dict(*dict, prefix));
+    // Without a transformer the error names the dict that was expected to hold it.
+    let has_tensors = |dict: &StateDict| file.names().any(|name| name.starts_with(dict.prefix()));
+    let taken = order.into_iter().find(has_transformer);
+    let taken = taken.or_else(|| order.into_iter().find(has_tensors));
+    weights_of(file, taken.unwrap_or(StateDict::Bare))
 }
 
 /// Takes the weights of one state dict.
@@ -104,15 +108,28 @@ pub fn weights_of(file: &TensorFile, taken_from: StateDict) -> Result<Weights, C
     })
 }
 
+/// What stands before the landmark in the names of a state dict.
+fn prefixes(file: &TensorFile, dict: StateDict) -> impl Iterator<Item = &str> {
+    let inside = file
+        .names()
+        .filter_map(move |name| name.strip_prefix(dict.prefix()));
+    inside
+        .filter_map(|name| name.strip_suffix(LANDMARK))
+        .filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+}
+
+/// Whether a bare name is one of a dict that the file holds.
+fn is_other_dict(dict: StateDict, prefix: &str) -> bool {
+    dict == StateDict::Bare
+        && [MODEL, AVERAGE]
+            .iter()
+            .any(|other| prefix.starts_with(other))
+}
+
 /// What stands before the transformer's names inside of a state dict: `transformer.`, `ema_model.transformer.`,
 /// `cfm.transformer.`, nothing.
 fn transformer_prefix(file: &TensorFile, dict: StateDict) -> Result<String, CheckpointError> {
-    let inside = file
-        .names()
-        .filter_map(|name| name.strip_prefix(dict.prefix()));
-    let mut prefixes = inside
-        .filter_map(|name| name.strip_suffix(LANDMARK))
-        .filter(|prefix| prefix.is_empty() || prefix.ends_with('.'));
+    let mut prefixes = prefixes(file, dict);
     let other_model = |found: String| CheckpointError::OtherModel {
         origin: file.origin().to_string(),
         model: "DiffRhythm's transformer",

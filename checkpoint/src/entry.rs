@@ -140,8 +140,12 @@ impl TensorEntry {
                 claim.storage.len()
             )));
         }
-        let offset = usize::try_from(claim.offset).unwrap_or(0) * size;
-        let start = if byte_length == 0 { 0 } else { offset };
+        // The offset of nothing is not bounded by any storage.
+        let start = if byte_length == 0 {
+            0
+        } else {
+            usize::try_from(claim.offset).unwrap_or(0) * size
+        };
         Ok(Self {
             dtype: claim.dtype,
             shape,
@@ -206,6 +210,8 @@ mod tests {
         assert_eq!((scalar.byte_length(), scalar.start()), (4, 124));
         let nothing = TensorEntry::check("a", &claim(&[0, i64::MAX], &[1, 1], 9, 0)).unwrap();
         assert_eq!((nothing.byte_length(), nothing.span()), (0, 100..100));
+        let far = TensorEntry::check("a", &claim(&[0], &[1], 1 << 62, 0)).unwrap();
+        assert_eq!((far.byte_length(), far.span()), (0, 100..100));
     }
 
     #[test]

@@ -117,6 +117,14 @@ pub enum CheckpointError {
         /// The hash of the bytes.
         actual: String,
     },
+    /// A hash that was asked for is none.
+    #[error(
+        "`{text}` is no SHA-256: 64 hexadecimal digits are, with or without `sha256:` before them"
+    )]
+    NoHash {
+        /// What was given.
+        text: String,
+    },
     /// The name is taken.
     #[error("{}: exists already; choose another name or ask for it to be overwritten", path.display())]
     Exists {
@@ -147,6 +155,23 @@ pub enum CheckpointError {
         /// One that holds it.
         remedy: &'static str,
     },
+    /// A changed tensor holds a value that is no number or infinite.
+    #[error(
+        "{origin}: `{name}` would become {value} at element {element}, with which no model runs; make the change smaller, or choose another file"
+    )]
+    NotFinite {
+        /// The file.
+        origin: String,
+        /// The tensor.
+        name: String,
+        /// The value.
+        value: f64,
+        /// Its place, row by row.
+        element: u64,
+    },
+    /// [`Progress`](crate::Progress) asked for a stop; nothing was kept.
+    #[error("stopped")]
+    Stopped,
     /// Writing failed: disk full, no permission, a folder of that name.
     #[error("{}: cannot be written: {source}; check the folder, its permissions and the space left", path.display())]
     Write {
@@ -216,8 +241,9 @@ pub(crate) fn damaged(detail: impl Into<String>) -> Fault {
     Fault::Damaged(detail.into())
 }
 
-/// At most the first characters of a text from the file, so that no error is as long as its file.
-pub(crate) fn shorten(text: &str) -> String {
+/// At most the first characters of a text from a file, without what a terminal would obey, so that no message is as long as its file.
+#[must_use]
+pub fn shorten(text: &str) -> String {
     const SHOWN_CHARACTERS: usize = 120;
     match text.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => format!("{}...", text[..end].escape_debug()),

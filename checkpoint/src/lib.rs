@@ -5,7 +5,8 @@
 //! | safetensors, shards, `torch.save`, `torch.jit.save`, old and new, told apart by their contents | [`TensorFile`] |
 //! | one tensor: type, shape, bytes | [`TensorEntry`], [`ElementType`], [`MappedBytes`] |
 //! | numbers and texts that a pickle holds besides | [`OtherValue`] |
-//! | to safetensors, in the same or another precision | [`convert`] |
+//! | to safetensors, in the same or another precision | [`convert`]; with other values for some tensors, [`convert_changed`] |
+//! | SHA-256 of what a file was read from | [`sha256_of`], [`check_sha256`] |
 //! | which of several state dicts DiffRhythm's model is | [`diffrhythm`] |
 //! | what went wrong, and what to do | [`CheckpointError`] |
 //!
@@ -39,10 +40,13 @@ mod tensor_file;
 mod torch;
 mod zip;
 
-pub use convert::{ConvertOptions, Converted, NotFinite, Precision, convert};
+pub use convert::{
+    Change, ConvertOptions, Converted, NotFinite, Precision, Values, check_sha256, convert,
+    convert_changed, sha256_digits, sha256_of,
+};
 pub use element_type::ElementType;
 pub use entry::TensorEntry;
-pub use error::CheckpointError;
+pub use error::{CheckpointError, shorten};
 pub use progress::{Progress, Silent};
 pub use source::MappedBytes;
 pub use tensor_file::{Format, TensorFile};

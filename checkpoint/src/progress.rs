@@ -1,5 +1,7 @@
 //! How long work tells what it does, without knowing of terminals.
 
+use crate::CheckpointError;
+
 /// Receives progress; a binary draws bars from it.
 pub trait Progress {
     /// A phase of so many bytes begins.
@@ -8,6 +10,19 @@ pub trait Progress {
     fn advance(&self, bytes: u64);
     /// The phase is over.
     fn end(&self);
+    /// Whether to stop (Ctrl-C); asked a few times a second.
+    fn stop_requested(&self) -> bool {
+        false
+    }
+}
+
+/// So many more bytes are done; an error when a stop is asked for.
+pub(crate) fn advance(progress: &dyn Progress, bytes: usize) -> Result<(), CheckpointError> {
+    progress.advance(bytes as u64);
+    match progress.stop_requested() {
+        true => Err(CheckpointError::Stopped),
+        false => Ok(()),
+    }
 }
 
 /// No output.

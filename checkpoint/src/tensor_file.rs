@@ -188,6 +188,13 @@ impl TensorFile {
         Ok(())
     }
 
+    /// Bytes of all files that it was read from.
+    #[must_use]
+    pub fn source_bytes(&self) -> u64 {
+        let lengths = self.sources().iter().map(|source| source.len() as u64);
+        lengths.sum()
+    }
+
     pub(crate) fn tensors(&self) -> impl Iterator<Item = (&String, &TensorEntry)> {
         self.tensors.iter()
     }

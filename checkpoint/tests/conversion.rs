@@ -18,7 +18,8 @@ use std::path::Path;
 
 use archive::{Entry, archive};
 use checkpoint::{
-    CheckpointError, ConvertOptions, Converted, ElementType, Precision, Silent, TensorFile, convert,
+    CheckpointError, ConvertOptions, Converted, ElementType, Precision, Progress, Silent,
+    TensorFile, Values, convert, convert_changed, sha256_digits, sha256_of,
 };
 use fixtures::{assert_same, fixture, open};
 use half::{bf16, f16};
@@ -254,4 +255,121 @@ fn checksums_of_an_archive() {
         "{error}"
     );
     assert!(error.contains("download it again") && !out.exists());
+}
+
+/// Asks for a stop once so many pieces of work were done.
+struct StopAfter(std::cell::Cell<usize>);
+
+impl Progress for StopAfter {
+    fn begin(&self, _phase: &str, _total_bytes: u64) {}
+    fn advance(&self, _bytes: u64) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+    fn end(&self) {}
+    fn stop_requested(&self) -> bool {
+        self.0.get() == 0
+    }
+}
+
+/// At whatever point: hashing, checking, writing, reading back.
+#[test]
+fn a_stop_leaves_nothing() {
+    let source = open("cfm_model.pt");
+    let mut stops = 0;
+    for pieces in 1.. {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out.safetensors");
+        let progress = StopAfter(std::cell::Cell::new(pieces));
+        match convert(&source, &out, &ConvertOptions::default(), &progress) {
+            Err(CheckpointError::Stopped) => stops += 1,
+            other => {
+                assert!(other.is_ok());
+                break;
+            }
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+    assert!(stops > 2 * source.names().count(), "{stops}");
+}
+
+#[test]
+fn changed_values_are_rounded_once_and_must_be_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = one_tensor(&[1.0, 2.0]);
+    let changed = |values: Values, precision: Precision| {
+        let out = folder.path().join("out.safetensors");
+        let options = ConvertOptions {
+            precision,
+            overwrite: true,
+            ..ConvertOptions::default()
+        };
+        let mut change = |name: &str, _: &_| {
+            assert_eq!(name, "layer.weight");
+            Ok::<_, CheckpointError>(Some(values.clone()))
+        };
+        convert_changed(&source, &out, &options, &mut change, &Silent)?;
+        let file = TensorFile::open(&out)?;
+        Ok::<_, CheckpointError>(file.bytes("layer.weight")?.into_owned())
+    };
+    let single = Values::F32(vec![0.1, -3.5]);
+    assert_eq!(
+        changed(single.clone(), Precision::Keep).unwrap(),
+        [0.1f32, -3.5].map(f32::to_le_bytes).concat()
+    );
+    let double = Values::F64(vec![0.1, -3.5]);
+    assert_eq!(
+        changed(double, Precision::BF16).unwrap(),
+        [0.1f32, -3.5]
+            .map(|value| bf16::from_f32(value).to_le_bytes())
+            .concat()
+    );
+    let largest = Values::F32(vec![0.0, f32::MAX]);
+    let error = changed(largest, Precision::BF16).unwrap_err().to_string();
+    assert!(error.contains("bf16 cannot hold"), "{error}");
+    for value in [f32::NAN, f32::INFINITY] {
+        let error = changed(Values::F32(vec![1.0, value]), Precision::Keep);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("element 1"), "{error}");
+    }
+    let error = changed(Values::F32(vec![1.0]), Precision::Keep).unwrap_err();
+    assert!(
+        matches!(error, CheckpointError::Unfaithful { .. }),
+        "{error}"
+    );
+    assert_eq!(changed(single, Precision::F16).unwrap().len(), 4);
+}
+
+#[test]
+fn what_is_left_out_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let converted = to(
+        &folder.path().join("a"),
+        &open("trainer.pt"),
+        Precision::Keep,
+    )
+    .unwrap();
+    assert_eq!(
+        converted.other_values,
+        open("trainer.pt").other_values().len()
+    );
+    assert!(converted.other_values > 0);
+    let small = one_tensor(&[1.0, 1e-9]);
+    let converted = to(&folder.path().join("b"), &small, Precision::F16).unwrap();
+    assert_eq!(converted.flushed_to_zero, 1);
+}
+
+#[test]
+fn hashes_as_people_write_them() {
+    let digits = sha256_of(&open("single.pt"), &Silent).unwrap();
+    for text in [
+        digits.clone(),
+        digits.to_uppercase(),
+        format!("sha256:{digits}"),
+    ] {
+        assert_eq!(sha256_digits(&text).unwrap(), digits);
+    }
+    for text in ["abc", "", &digits[1..], &format!("{}g", &digits[1..])] {
+        let error = sha256_digits(text).unwrap_err().to_string();
+        assert!(error.contains("64 hexadecimal digits"), "{error}");
+    }
 }

@@ -196,6 +196,25 @@ fn diffrhythms_transformer_under_other_prefixes() {
     assert!(error.contains("ema_model_state_dict"), "{error}");
 }
 
+/// A trainer's own model beside an average that alone holds the transformer.
+#[test]
+fn a_state_dict_without_the_transformer_is_passed_over() {
+    let expected = open("cfm_model.safetensors");
+    let file = expected
+        .renamed(|name| {
+            Some(match name {
+                "transformer.proj_out.bias" => "model_state_dict.head.bias".to_string(),
+                name => format!("ema_model_state_dict.ema_model.{name}"),
+            })
+        })
+        .unwrap();
+    let found = weights(&file).unwrap();
+    assert_eq!(found.taken_from, StateDict::Average);
+    assert_eq!(found.left_out, ["model_state_dict.head.bias"]);
+    let error = weights_of(&file, StateDict::Model).unwrap_err().to_string();
+    assert!(error.contains("model_state_dict"), "{error}");
+}
+
 #[test]
 fn diffrhythms_autoencoder() {
     let script = open("vae_model.pt");

@@ -363,6 +363,88 @@ fn archives_that_lie() {
     ));
 }
 
+fn excess(pickle: &[u8]) -> &'static str {
+    match refusal(archive_of(pickle)) {
+        CheckpointError::Excess { what, .. } => what,
+        other => panic!("expected an excess: {other}"),
+    }
+}
+
+/// Six bytes a turn, for a copy of a shape of 64 numbers.
+#[test]
+fn a_tensor_rebuilt_again_and_again() {
+    let ones = [&b"("[..], &b"K\x01".repeat(64), b"t"].concat();
+    let start = [
+        b"\x80\x02ctorch._utils\n_rebuild_tensor\nq\0(",
+        STORAGE,
+        b"K\0",
+        &ones,
+        &ones,
+        b"tq\x01",
+    ]
+    .concat();
+    let pickle = [&start[..], &b"h\0h\x01R0".repeat(100_000), b"."].concat();
+    assert_eq!(excess(&pickle), "copies of values in a pickle");
+    // As often as torch itself would need bytes for, it is believed.
+    let pickle = [
+        &start[..],
+        &b"h\0h\x01R0".repeat(2),
+        &b"N0".repeat(200),
+        b"N.",
+    ]
+    .concat();
+    assert!(TensorFile::from_bytes(archive_of(&pickle), "model.pt").is_ok());
+}
+
+#[test]
+fn marks_stack_and_memo_have_bounds() {
+    assert_eq!(
+        excess(&[&b"\x80\x02"[..], &b"(".repeat(1_000_001), b"."].concat()),
+        "open marks in a pickle"
+    );
+    let full = 8_000_001;
+    assert_eq!(
+        excess(&[&b"\x80\x02N"[..], &b"2".repeat(full), b"."].concat()),
+        "values on a pickle's stack"
+    );
+    assert_eq!(
+        excess(&[&b"\x80\x04N"[..], &b"\x94".repeat(full), b"."].concat()),
+        "values in a pickle's memo"
+    );
+}
+
+/// Lists of lists of lists: a leaf for every way through them.
+#[test]
+fn leaves_have_a_bound() {
+    let level = |inner: u8, own: u8| {
+        let items = [b'h', inner].repeat(250);
+        [&b"("[..], &items, &[b'l', b'q', own, b'0']].concat()
+    };
+    let pickle = [
+        &b"\x80\x02Nq\0"[..],
+        &level(0, 1),
+        &level(1, 2),
+        &level(2, 3),
+        b"h\x03",
+        // 16 million of them. The bound on visits counts the pickle's bytes.
+        &b"N0".repeat(3_000_000),
+        b".",
+    ]
+    .concat();
+    assert_eq!(excess(&pickle), "tensors and other values");
+}
+
+#[test]
+fn nothing_may_lie_anywhere() {
+    let file = archive_of(&tensor(
+        b"\x8a\x08\0\0\0\0\0\0\0\x40",
+        b"K\0\x85",
+        b"K\x01\x85",
+    ));
+    let file = TensorFile::from_bytes(file, "model.pt").unwrap();
+    assert!(file.bytes("tensor").unwrap().is_empty());
+}
+
 #[test]
 fn cut_short_anywhere() {
     for name in [

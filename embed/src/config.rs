@@ -18,7 +18,10 @@ pub use mulan::{HeadConfig, MuLanConfig, MuLanSizes, TowerConfig};
 pub use muq::{ConformerConfig, MelStatistics, MuQConfig};
 pub use xlm_roberta::XlmRobertaConfig;
 
-use crate::EmbedError;
+use crate::{EmbedError, bounded};
+
+/// Far above any configuration.
+const LARGEST_CONFIG_BYTES: u64 = 16 << 20;
 
 /// The activation of a feed-forward network, by its names in transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -33,11 +36,13 @@ pub enum Activation {
 
 /// Reads a JSON file.
 fn read<C: DeserializeOwned>(path: &Path) -> Result<C, EmbedError> {
-    let text = std::fs::read_to_string(path).map_err(|source| EmbedError::Read {
-        path: path.to_owned(),
-        source,
+    let bytes = bounded::read(path, LARGEST_CONFIG_BYTES)?;
+    let origin = path.display().to_string();
+    let text = String::from_utf8(bytes).map_err(|_| EmbedError::Config {
+        origin: origin.clone(),
+        reason: "it is no text; use the configuration that was released with the model".to_owned(),
     })?;
-    parse(&text, &path.display().to_string())
+    parse(&text, &origin)
 }
 
 fn parse<C: DeserializeOwned>(text: &str, origin: &str) -> Result<C, EmbedError> {

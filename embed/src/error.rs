@@ -26,6 +26,14 @@ pub enum EmbedError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file far larger than what it should be.
+    #[error("{}: has more than {limit} bytes, too many for what it should hold; choose the right file", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most that is read.
+        limit: u64,
+    },
     /// A file that cannot be written.
     #[error("{}: cannot be written; check the folder's permissions and the space left", path.display())]
     Write {
@@ -93,7 +101,8 @@ pub enum EmbedError {
     },
     /// Words on a text encoder that was loaded without a tokenizer.
     #[error(
-        "the text encoder was loaded without a tokenizer; give it the tokenizer.json of its text model"
+        "words need the tokenizer.json of the text model, and the text encoder was loaded without a tokenizer; put the file from \
+         FacebookAI/xlm-roberta-base into the encoder's folder (--style-encoder)"
     )]
     NoTokenizer,
     /// A text that the model has no positions for.
@@ -128,6 +137,19 @@ pub enum EmbedError {
     /// A vector with a value that is not a number or infinite.
     #[error("{}: value {index} of the vector is {value}; make the vector again", path.display())]
     VectorNotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The value's position.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+    /// A vector with a value that half precision, in which models take it, does not hold.
+    #[error(
+        "{}: value {index} of the vector is {value:e}, and styles have values near 1; make the vector again",
+        path.display()
+    )]
+    VectorTooLarge {
         /// The file.
         path: PathBuf,
         /// The value's position.

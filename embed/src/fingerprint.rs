@@ -20,6 +20,7 @@ pub fn fingerprint(config: &MuLanConfig, weights: &Weights) -> Result<String, Em
         WeightPrecision::F16 => "f16",
         WeightPrecision::Bf16 => "bf16",
         WeightPrecision::Int8 => "int8",
+        WeightPrecision::Nf4 => "nf4",
     });
     let root = weights.root().pp("mulan");
     for (name, dim) in [

@@ -35,6 +35,7 @@
 
 mod aside;
 mod audio;
+mod bounded;
 mod cache;
 mod clips;
 pub mod config;

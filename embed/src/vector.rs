@@ -6,7 +6,7 @@ pub(crate) mod tensors;
 use std::io;
 use std::path::Path;
 
-use crate::{EmbedError, aside};
+use crate::{EmbedError, aside, bounded};
 
 /// The largest file that is read as a vector: wider vectors than these would be are unheard of.
 const LARGEST_FILE: u64 = 16 << 20;
@@ -19,46 +19,51 @@ const LARGEST_FILE: u64 = 16 << 20;
 /// # Errors
 /// When the file cannot be read, holds no such vector, or values that are not finite.
 pub fn read(path: &Path, width: usize) -> Result<Vec<f32>, EmbedError> {
-    let read_error = |source| EmbedError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let kind = Kind::of(path)?;
-    let size = std::fs::metadata(path).map_err(read_error)?.len();
-    if size > LARGEST_FILE {
-        return Err(broken(
-            path,
-            format!("{size} bytes are too many for a vector"),
-        ));
+    let values = read_any(path)?;
+    match values.len() == width {
+        true => Ok(values),
+        false => Err(EmbedError::Width {
+            path: path.to_owned(),
+            expected: width,
+            actual: values.len(),
+        }),
     }
-    let bytes = std::fs::read(path).map_err(read_error)?;
+}
+
+/// Reads a vector of any width.
+///
+/// # Errors
+/// As [`read`], but for the width.
+pub fn read_any(path: &Path) -> Result<Vec<f32>, EmbedError> {
+    let kind = Kind::of(path)?;
+    let bytes = bounded::read(path, LARGEST_FILE)?;
     let Vector { shape, values } = match kind {
         Kind::Npy => npy::parse(&bytes),
         Kind::Safetensors => tensors::parse(&bytes),
     }
     .map_err(|reason| broken(path, reason))?;
-    let actual = match *shape.as_slice() {
-        [actual] | [1, actual] => actual,
-        _ => {
-            return Err(broken(
-                path,
-                format!("its shape is {shape:?}, expected [{width}] or [1, {width}]"),
-            ));
-        }
-    };
-    if actual != width {
-        return Err(EmbedError::Width {
-            path: path.to_owned(),
-            expected: width,
-            actual,
-        });
+    if !matches!(*shape.as_slice(), [_] | [1, _]) {
+        return Err(broken(
+            path,
+            format!("its shape is {shape:?}, expected [width] or [1, width]"),
+        ));
     }
-    match values.iter().position(|value| !value.is_finite()) {
+    let largest = f32::from(half::f16::MAX);
+    match values
+        .iter()
+        .enumerate()
+        .find(|(_, value)| value.is_nan() || value.abs() > largest)
+    {
         None => Ok(values),
-        Some(index) => Err(EmbedError::VectorNotFinite {
+        Some((index, &value)) if value.is_finite() => Err(EmbedError::VectorTooLarge {
             path: path.to_owned(),
             index,
-            value: values[index],
+            value,
+        }),
+        Some((index, &value)) => Err(EmbedError::VectorNotFinite {
+            path: path.to_owned(),
+            index,
+            value,
         }),
     }
 }
@@ -223,8 +228,27 @@ mod tests {
         assert!(error("|O", "False", "(4,)", &data).contains("a.npy"));
         let mut bad = VALUES;
         bad[2] = f32::NAN;
-        let bad: Vec<u8> = bad.iter().flat_map(|value| value.to_le_bytes()).collect();
-        assert!(error("<f4", "False", "(4,)", &bad).contains("value 2 of the vector is NaN"));
+        let bytes = |values: [f32; 4]| -> Vec<u8> {
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect()
+        };
+        assert!(
+            error("<f4", "False", "(4,)", &bytes(bad)).contains("value 2 of the vector is NaN")
+        );
+        bad[2] = 1e30;
+        assert!(
+            error("<f4", "False", "(4,)", &bytes(bad)).contains("value 2 of the vector is 1e30")
+        );
+        #[cfg(unix)]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let endless = folder.path().join("endless.npy");
+            std::os::unix::fs::symlink("/dev/zero", &endless).unwrap();
+            let message = read(&endless, 4).unwrap_err().to_string();
+            assert!(message.contains("too many"), "{message}");
+        }
     }
 
     #[test]

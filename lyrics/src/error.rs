@@ -16,33 +16,29 @@ pub enum LyricsError {
     },
     /// The file is far too large for lyrics.
     #[error(
-        "{}: has {bytes} bytes, and lyrics have at most {limit}; give the .lrc file itself",
+        "{}: has more than {limit} bytes, which no lyrics have; give the .lrc file itself",
         path.display()
     )]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its size.
-        bytes: u64,
         /// The most that is read.
         limit: u64,
     },
     /// The file's bytes are not Unicode.
-    #[error(
-        "{}: is not UTF-8 ({found}); convert it, for instance with \
-         `iconv -f GB18030 -t UTF-8 INPUT.lrc > OUTPUT.lrc` (Chinese; SHIFT_JIS for Japanese, EUC-KR for Korean, \
-         WINDOWS-1252 for Western), or save it as UTF-8 in an editor",
-        path.display()
-    )]
+    #[error("{}: is not UTF-8 ({found}); {remedy}", path.display())]
     Encoding {
         /// The file.
         path: PathBuf,
         /// What was met, and where.
         found: String,
+        /// What to do.
+        remedy: String,
     },
     /// The file holds no line with a time.
     #[error(
-        "{}: holds no line of lyrics with a time ({detail}); lines look like `[00:12.34]text`",
+        "{}: holds no line of lyrics with a time ({detail}); lines look like `[00:12.34]text`, and instrumental music \
+         needs no such file",
         path.display()
     )]
     NoLines {
@@ -88,7 +84,8 @@ pub enum LyricsError {
     },
     /// There are Chinese lyrics, and nobody said where the data for them is.
     #[error(
-        "Chinese lyrics ({text:?}) need DiffRhythm's lexicon and polyphone model: {}; name the folder that holds them",
+        "Chinese lyrics ({text:?}) need DiffRhythm's lexicon and polyphone model: {}; name the folder that holds them \
+         (--lyrics-data)",
         crate::phonemes::chinese::WHAT_IS_NEEDED
     )]
     ChineseDataUnset {

@@ -5,6 +5,7 @@ mod reference;
 mod tolerant;
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 
 use crate::LyricsError;
@@ -67,6 +68,8 @@ pub struct Lrc {
     pub tags: Vec<(String, String)>,
     /// Lines that were left out, and why.
     pub bad_lines: Vec<BadLine>,
+    /// Lines that the file's offset would move before the start, and that begin there instead.
+    pub moved_to_start: usize,
 }
 
 /// Reads the LRC file `path` tolerantly; bad lines are named in a warning and in [`Lrc::bad_lines`].
@@ -81,15 +84,7 @@ pub fn read_lrc(path: impl AsRef<Path>) -> Result<Lrc, LyricsError> {
         path: path.to_owned(),
         source,
     };
-    let bytes = fs::metadata(path).map_err(read)?.len();
-    if bytes > MAX_LRC_BYTES {
-        return Err(LyricsError::TooLarge {
-            path: path.to_owned(),
-            bytes,
-            limit: MAX_LRC_BYTES,
-        });
-    }
-    let lrc = parse_lrc_bytes(&fs::read(path).map_err(read)?, path)?;
+    let lrc = parse_lrc_bytes(&read_at_most(path, MAX_LRC_BYTES).map_err(read)?, path)?;
     for bad in &lrc.bad_lines {
         tracing::warn!(
             "{}: line {} is left out: {} ({:?})",
@@ -99,7 +94,23 @@ pub fn read_lrc(path: impl AsRef<Path>) -> Result<Lrc, LyricsError> {
             bad.text
         );
     }
+    if lrc.moved_to_start > 0 {
+        tracing::warn!(
+            "{}: its offset would move {} lines before the start; they begin there",
+            path.display(),
+            lrc.moved_to_start
+        );
+    }
     Ok(lrc)
+}
+
+/// A file's bytes, and of one that is larger than `limit` (a device, say, which has no size) one more than that.
+pub(crate) fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?
+        .take(limit + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Reads an LRC file's bytes tolerantly; `path` is named in errors alone.
@@ -107,17 +118,16 @@ pub fn read_lrc(path: impl AsRef<Path>) -> Result<Lrc, LyricsError> {
 /// # Errors
 /// As [`read_lrc`].
 pub fn parse_lrc_bytes(bytes: &[u8], path: &Path) -> Result<Lrc, LyricsError> {
-    let size = bytes.len() as u64;
-    if size > MAX_LRC_BYTES {
+    if bytes.len() as u64 > MAX_LRC_BYTES {
         return Err(LyricsError::TooLarge {
             path: path.to_owned(),
-            bytes: size,
             limit: MAX_LRC_BYTES,
         });
     }
-    let text = encoding::decode(bytes).map_err(|found| LyricsError::Encoding {
+    let text = encoding::decode(bytes).map_err(|damage| LyricsError::Encoding {
         path: path.to_owned(),
-        found,
+        found: damage.found,
+        remedy: damage.remedy,
     })?;
     let lrc = parse_lrc(&text, Reading::Tolerant);
     if lrc.lines.is_empty() {
@@ -169,19 +179,33 @@ mod tests {
         assert!(error(b"").contains("it is empty"));
         assert!(error(b"[ti:Song]\n[ar:Singer]").contains("2 tags and nothing else"));
         assert!(error(b"just words\nmore").contains("2 bad lines; the first is line 1"));
-        assert!(error(&[b'x'; MAX_LRC_BYTES as usize + 1]).contains("1048577 bytes"));
-        // The same words in GB18030, Shift-JIS and Latin-1.
-        for bytes in [
-            &b"[00:01.00]\xc4\xe3\xba\xc3"[..],
-            b"[00:01.00]\x82\xa0\x82\xa2",
-            b"[00:01.00]caf\xe9",
+        assert!(error(&[b'x'; MAX_LRC_BYTES as usize + 1]).contains("more than 1048576 bytes"));
+        // The same words in GB18030, Shift-JIS and Latin-1, and letters in UTF-16 without its mark.
+        for (bytes, encoding) in [
+            (&b"[00:01.00]\xc4\xe3\xba\xc3"[..], "GB18030"),
+            (b"[00:01.00]\x82\xa0\x82\xa2", "GB18030"),
+            (b"[00:01.00]caf\xe9", "WINDOWS-1252"),
+            (b"[\x000\x000\x00:\x000\x001\x00]\x00a\x00", "UTF-16LE"),
+            (b"\x00[\x000\x000\x00:\x000\x001\x00]\x00a", "UTF-16BE"),
         ] {
             let text = error(bytes);
             assert!(
-                text.contains("not UTF-8") && text.contains("iconv -f GB18030"),
-                "{text}"
+                text.contains("not UTF-8") && text.contains(&format!("iconv -f {encoding} ")),
+                "{encoding}: {text}"
             );
         }
+        let binary = error(b"RIFF\x00\x01\x02\x00\x00\x00\x00");
+        assert!(
+            !binary.contains("iconv") && binary.contains("no text"),
+            "{binary}"
+        );
+        #[cfg(unix)]
+        assert!(
+            read_lrc("/dev/zero")
+                .unwrap_err()
+                .to_string()
+                .contains("more than")
+        );
         let missing = read_lrc(folder.path().join("none.lrc"))
             .unwrap_err()
             .to_string();

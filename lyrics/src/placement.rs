@@ -76,6 +76,8 @@ pub struct Placed {
     pub duration: f64,
     /// Lines that were placed, a cut one included.
     pub placed_lines: usize,
+    /// The frame at which each of them begins.
+    pub line_frames: Vec<usize>,
 }
 
 impl Placed {
@@ -109,7 +111,7 @@ pub fn place(lines: &[TimedTokens], placement: &Placement) -> Placed {
         .filter(|line| line.time_secs < placement.cutoff_secs())
         .collect();
     let lines = without_last(&in_time, placement.max_frames());
-    let (tokens, placed_lines) = lay_out(
+    let (tokens, line_frames) = lay_out(
         lines
             .iter()
             .map(|line| (line.time_secs, line.tokens.as_deref())),
@@ -119,7 +121,8 @@ pub fn place(lines: &[TimedTokens], placement: &Placement) -> Placed {
         tokens,
         start_time: 0.0,
         duration: end_frame as f64 / placement.max_frames().max(1) as f64,
-        placed_lines,
+        placed_lines: line_frames.len(),
+        line_frames,
     }
 }
 
@@ -131,13 +134,13 @@ pub(crate) fn without_last<T>(lines: &[T], max_frames: usize) -> &[T] {
     }
 }
 
-/// One after the other, periods inside of a line as commas, a period at its end; and how many lines found room.
+/// One after the other, periods inside of a line as commas, a period at its end; and where each line begins that found room.
 pub(crate) fn lay_out<'a>(
     lines: impl Iterator<Item = (f64, Option<&'a [u16]>)>,
     end_frame: usize,
-) -> (Vec<i64>, usize) {
+) -> (Vec<i64>, Vec<usize>) {
     let mut frames = vec![0; end_frame];
-    let (mut free_frame, mut placed_lines) = (0, 0);
+    let (mut free_frame, mut line_frames) = (0, Vec::new());
     for (time_secs, tokens) in lines {
         let Some(tokens) = tokens else { continue };
         let begin = frame_at(time_secs).max(free_frame).min(end_frame);
@@ -154,9 +157,11 @@ pub(crate) fn lay_out<'a>(
             .map(|(frame, token)| *frame = i64::from(token))
             .count();
         free_frame = begin + used;
-        placed_lines += usize::from(used > 0);
+        if used > 0 {
+            line_frames.push(begin);
+        }
     }
-    (frames, placed_lines)
+    (frames, line_frames)
 }
 
 /// The frame that sounds at `time_secs`; the first one before the start.
@@ -199,7 +204,7 @@ mod tests {
         assert_eq!(without.tokens[21..26], [5, 1, 6, 2, 0]);
         assert_eq!(without.placed_lines, 1);
         let with = place(&marked, &settings);
-        assert_eq!(with.placed_lines, 2);
+        assert_eq!((with.placed_lines, with.line_frames), (2, vec![21, 43]));
         assert_eq!(with.tokens[43..46], [7, 2, 0]);
     }
 

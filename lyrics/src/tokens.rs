@@ -32,13 +32,13 @@ pub struct Tokenizer {
     chinese: Option<Chinese>,
 }
 
-/// Lines as tokens, and how many of them are not sung.
+/// Lines as tokens, and those of them that are not sung.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenizedLines {
     /// A line each, in the order they came.
     pub lines: Vec<TimedTokens>,
     /// Lines with text but without letters, such as `...` or `123`; the reference stops at these.
-    pub without_letters: usize,
+    pub without_letters: Vec<TimedLine>,
 }
 
 impl Tokenizer {
@@ -161,7 +161,7 @@ fn tokenize(
 ) -> Result<TokenizedLines, LyricsError> {
     let mut tokenized = TokenizedLines {
         lines: Vec::with_capacity(lines.len()),
-        without_letters: 0,
+        without_letters: Vec::new(),
     };
     for line in lines {
         let tokens = match tokenizer.tokens(&line.text) {
@@ -169,7 +169,9 @@ fn tokenize(
             Err(LyricsError::NoLetters { .. }) => None,
             Err(error) => return Err(error),
         };
-        tokenized.without_letters += usize::from(tokens.is_none() && !line.text.is_empty());
+        if tokens.is_none() && !line.text.is_empty() {
+            tokenized.without_letters.push(line.clone());
+        }
         tokenized.lines.push(TimedTokens {
             time_secs: line.time_secs,
             tokens,
@@ -213,7 +215,7 @@ mod tests {
             .collect();
         let tokenized = tokenizer.tokenize(&lines).unwrap();
         assert_eq!(asked.get(), 1);
-        assert_eq!(tokenized.without_letters, 1);
+        assert_eq!(tokenized.without_letters, lines[2..3]);
         let tokens: Vec<_> = tokenized
             .lines
             .iter()

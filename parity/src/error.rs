@@ -40,6 +40,9 @@ pub enum ParityError {
     /// A file of weights cannot be read.
     #[error(transparent)]
     File(#[from] checkpoint::CheckpointError),
+    /// An adapter cannot be read or attached.
+    #[error(transparent)]
+    Adapter(Box<lora::LoraError>),
     /// A transformer does not load.
     #[error(transparent)]
     Transformer(#[from] dit::Error),
@@ -58,6 +61,12 @@ pub enum ParityError {
     /// An operation failed.
     #[error(transparent)]
     Tensor(Box<candle_core::Error>),
+}
+
+impl From<lora::LoraError> for ParityError {
+    fn from(error: lora::LoraError) -> Self {
+        Self::Adapter(Box::new(error))
+    }
 }
 
 impl From<candle_core::Error> for ParityError {

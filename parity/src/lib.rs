@@ -12,10 +12,10 @@
 //! | [`kinds`] | how kinds are recognised; one file each says what it runs and what is allowed |
 //! | [`report`] | differences, tolerances, and what was not compared |
 
+mod adapter;
 pub mod case;
 pub mod error;
 pub mod kinds;
-mod peft;
 pub mod report;
 mod weights;
 

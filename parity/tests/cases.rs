@@ -6,19 +6,12 @@
 )]
 
 use candle_core::Tensor;
+use checkpoint::{ConvertOptions, Silent, TensorFile, convert};
 use parity::{Case, Kind, Outcome};
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use testing::device;
-
-fn fixture(krate: &str, name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(krate)
-        .join("tests/fixtures")
-        .join(name)
-}
+use std::path::Path;
+use testing::{device, fixture};
 
 fn run(folder: &Path, kind: Kind) -> Outcome {
     let case = Case::open(folder, &device()).unwrap();
@@ -94,6 +87,121 @@ fn diffrhythm_sampling() {
 #[test]
 fn adapters_on_diffrhythm() {
     check(&fixture("dit", "dr_train"), Kind::Training);
+}
+
+/// The original's own file is read as Lorelei reads it.
+#[test]
+fn the_originals_file_beside_a_training_case() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["dr_train", "dr_dit"] {
+        copy(&fixture("dit", name), &folder.path().join(name));
+    }
+    let case = folder.path().join("dr_train");
+    fs::copy(
+        fixture("lora", "adapters/model_lora_1234.pt"),
+        case.join("model_lora_1234.pt"),
+    )
+    .unwrap();
+    let outcome = check(&case, Kind::Training);
+    let rows = outcome.rows.iter();
+    let of_file = rows.filter(|row| row.name.starts_with("model_lora_1234.pt "));
+    assert_eq!(of_file.count(), 1 + 3 * 22);
+}
+
+/// PEFT's patterns are expressions, and Lorelei's reader is what is tested.
+#[test]
+fn patterns_are_expressions() {
+    let folder = tempfile::tempdir().unwrap();
+    with_base("d2_lora_pattern_rslora", folder.path());
+    let path = folder.path().join("lora/adapter_config.json");
+    let config = fs::read_to_string(&path).unwrap();
+    assert!(config.contains("\"attn1.to_v\""), "{config}");
+    fs::write(
+        &path,
+        config.replace("\"attn1.to_v\"", "\"attn1\\\\.to_v\""),
+    )
+    .unwrap();
+    check(folder.path(), Kind::StableAudioLora);
+}
+
+/// An adapter of the same shapes for other layers is another adapter.
+#[test]
+fn factors_belong_to_layers_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["dr_train", "dr_dit"] {
+        copy(&fixture("dit", name), &folder.path().join(name));
+    }
+    let case = folder.path().join("dr_train");
+    let path = case.join("peft/adapter_model.safetensors");
+    let tensors = candle_core::safetensors::load(&path, &candle_core::Device::Cpu).unwrap();
+    let renamed: HashMap<String, Tensor> = tensors
+        .into_iter()
+        .map(|(name, tensor)| {
+            (
+                name.replace("transformer_blocks.3", "transformer_blocks.4"),
+                tensor,
+            )
+        })
+        .collect();
+    candle_core::safetensors::save(&renamed, &path).unwrap();
+    let opened = Case::open(&case, &device()).unwrap();
+    let error = Kind::Training.run(&opened).unwrap_err().to_string();
+    assert!(error.contains("transformer_blocks.3"), "{error}");
+}
+
+/// A case with any of the files that the reference publishes, or that `lora-convert` makes of them.
+#[test]
+fn weights_of_any_format() {
+    let small = "dr_dit_full";
+    let safetensors = "cfm_model.safetensors";
+    for (file, name) in [
+        ("cfm_model.pt", "cfm_model.pt"),
+        ("cfm_model_ema.pt", "cfm_model_ema.pt"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        copy(&fixture("dit", small), folder.path());
+        fs::remove_file(folder.path().join(safetensors)).unwrap();
+        fs::copy(testing::release_file(file), folder.path().join(name)).unwrap();
+        check(folder.path(), Kind::DiffRhythm);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    copy(&fixture("dit", small), folder.path());
+    let path = folder.path().join(safetensors);
+    let tensors = candle_core::safetensors::load(&path, &candle_core::Device::Cpu).unwrap();
+    let prefixed: HashMap<String, Tensor> = tensors
+        .into_iter()
+        .map(|(name, tensor)| (format!("model_state_dict.{name}"), tensor))
+        .collect();
+    candle_core::safetensors::save(&prefixed, &path).unwrap();
+    check(folder.path(), Kind::DiffRhythm);
+}
+
+/// A case of samplings whose models have the `.pt` alone.
+#[test]
+fn samplings_of_any_format() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["dr_cfm_sample", "dr_dit", "dr_dit_full"] {
+        copy(&fixture("dit", name), &folder.path().join(name));
+    }
+    let full = folder.path().join("dr_dit_full");
+    fs::remove_file(full.join("cfm_model.safetensors")).unwrap();
+    fs::copy(
+        testing::release_file("cfm_model.pt"),
+        full.join("cfm_model.pt"),
+    )
+    .unwrap();
+    check(&folder.path().join("dr_cfm_sample"), Kind::Sampling);
+    // A training case names the file; it may have been converted meanwhile.
+    copy(&fixture("dit", "dr_train"), &folder.path().join("dr_train"));
+    let model = folder.path().join("dr_dit");
+    let tensors = TensorFile::open(&model.join("cfm_model.safetensors")).unwrap();
+    let prefixed = tensors
+        .renamed(|name| Some(format!("model_state_dict.{name}")))
+        .unwrap();
+    let options = ConvertOptions::default();
+    convert(&prefixed, &model.join("cfm_model.pt"), &options, &Silent).unwrap();
+    fs::remove_file(model.join("cfm_model.safetensors")).unwrap();
+    check(&folder.path().join("dr_train"), Kind::Training);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! | [`golden`] | load `golden.json` and `golden.safetensors` of one case |
 //! | [`mod@device`] | the CUDA device if there is one, else the CPU |
 //! | [`close`] | compare tensors relative to the largest value of the expected one |
+//! | [`files`] | fixtures of other crates |
 //! | [`gradient`] | check an op's own backward against central differences |
 //! | [`sample`] | tensors with fixed, well spread values that need no generator |
 //!
@@ -27,12 +28,14 @@
 
 pub mod close;
 pub mod device;
+pub mod files;
 pub mod golden;
 pub mod gradient;
 pub mod sample;
 
 pub use close::{assert_close, assert_equal, compare};
 pub use device::{CUDA_FACTOR, device};
+pub use files::{fixture, release_file};
 pub use golden::Golden;
 pub use gradient::{assert_gradients, assert_gradients_within};
 pub use sample::{pseudo_random, pseudo_random_on, pseudo_random_var};

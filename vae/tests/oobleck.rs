@@ -286,6 +286,27 @@ fn bad_inputs_are_named() {
 }
 
 #[test]
+fn sizes_that_no_autoencoder_has_are_refused() {
+    let zeros =
+        |shape: [usize; 3]| Tensor::zeros(&shape, candle_core::DType::F32, &device()).unwrap();
+    // Nothing at all in the first convolution, and a kernel that is no double stride.
+    for (first, step) in [([0, 2, 7], [4, 0, 4]), ([2, 2, 7], [4, 2, 3])] {
+        let tensors = HashMap::from([
+            ("encoder.layers.0.weight".to_owned(), zeros(first)),
+            ("encoder.layers.1.layers.4.weight".to_owned(), zeros(step)),
+        ]);
+        let weights = Weights::from_tensors(tensors, "other.pt");
+        let error = OobleckConfig::of_weights(&weights.root())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("other.pt") && error.contains("block 1"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn missing_and_unused_tensors_are_named() {
     let mut tensors = weights();
     tensors.remove("encoder.block.1.res_unit2.snake1.beta");

@@ -46,6 +46,7 @@ pub(super) struct Cast {
     elements_done: u64,
     not_finite: u64,
     first: Option<(u64, f64)>,
+    flushed_to_zero: u64,
 }
 
 impl Cast {
@@ -57,6 +58,7 @@ impl Cast {
             elements_done: 0,
             not_finite: 0,
             first: None,
+            flushed_to_zero: 0,
         }
     }
 
@@ -81,6 +83,11 @@ impl Cast {
         })
     }
 
+    /// How many numbers became 0, being too small for the other type.
+    pub(super) fn flushed_to_zero(&self) -> u64 {
+        self.flushed_to_zero
+    }
+
     fn floats<'a, Float: Copy + Into<f64>, const SIZE: usize>(
         &'a mut self,
         piece: &'a [u8],
@@ -94,15 +101,15 @@ impl Cast {
             match self.to {
                 ElementType::F16 => self.write(numbers, |value| {
                     let half = f16::from_f64(value);
-                    (half.to_le_bytes(), half.is_finite())
+                    (half.to_le_bytes(), half.into())
                 })?,
                 ElementType::BF16 => self.write(numbers, |value| {
                     let half = bf16::from_f64(value);
-                    (half.to_le_bytes(), half.is_finite())
+                    (half.to_le_bytes(), half.into())
                 })?,
                 _ => self.write(numbers, |value| {
                     let single = value as f32;
-                    (single.to_le_bytes(), single.is_finite())
+                    (single.to_le_bytes(), single.into())
                 })?,
             }
         }
@@ -126,18 +133,19 @@ impl Cast {
     fn write<const SIZE: usize>(
         &mut self,
         numbers: impl Iterator<Item = f64> + Clone,
-        round: impl Fn(f64) -> ([u8; SIZE], bool),
+        round: impl Fn(f64) -> ([u8; SIZE], f64),
     ) -> Result<(), Overflow> {
         let mut overflowed = false;
         for value in numbers.clone() {
-            let (bytes, is_finite) = round(value);
-            overflowed |= !is_finite && value.is_finite();
+            let (bytes, rounded) = round(value);
+            overflowed |= !rounded.is_finite() && value.is_finite();
+            self.flushed_to_zero += u64::from(rounded == 0.0 && value != 0.0);
             self.converted.extend_from_slice(&bytes);
         }
         if !overflowed {
             return Ok(());
         }
-        let too_large = |value: &f64| value.is_finite() && !round(*value).1;
+        let too_large = |value: &f64| value.is_finite() && !round(*value).1.is_finite();
         let (index, value) = numbers
             .enumerate()
             .find(|(_, value)| too_large(value))
@@ -180,6 +188,17 @@ mod tests {
             cast(ElementType::I64, ElementType::I64, &[7; 8]).unwrap(),
             [7; 8]
         );
+    }
+
+    #[test]
+    fn what_becomes_zero_is_counted() {
+        let values = [1e-9f32, 0.0, -1e-9, 6e-8].map(f32::to_le_bytes).concat();
+        let mut cast = Cast::new(ElementType::F32, ElementType::F16);
+        cast.piece(&values).unwrap();
+        assert_eq!(cast.flushed_to_zero(), 2);
+        let mut cast = Cast::new(ElementType::F32, ElementType::BF16);
+        cast.piece(&values).unwrap();
+        assert_eq!(cast.flushed_to_zero(), 0);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::PIECE_BYTES;
-use crate::progress::Progress;
+use crate::progress::{Progress, advance};
 use crate::{CheckpointError, TensorFile};
 
 /// A file in the making. Dropped before [`Output::finish`], it is deleted.
@@ -90,7 +90,10 @@ impl Output {
             part.persist_noclobber(&path)
         };
         match renamed {
-            Ok(_) => Ok((bytes, written)),
+            Ok(_) => {
+                sync_folder(&path);
+                Ok((bytes, written))
+            }
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(CheckpointError::Exists { path })
             }
@@ -107,23 +110,44 @@ impl Output {
         tensors: usize,
         progress: &dyn Progress,
     ) -> Result<(), CheckpointError> {
-        let unfaithful = |detail: String| CheckpointError::Unfaithful {
-            path: self.path.clone(),
-            detail,
-        };
         progress.begin("reading back", self.bytes);
         let part = self.part.get_ref();
-        let read = part.reopen().and_then(|mut file| hash(&mut file, progress));
-        let read = read.map_err(|source| self.failed(source))?;
+        let mut file = part.reopen().map_err(|source| self.failed(source))?;
+        let read = self.hash(&mut file, progress)?;
         progress.end();
         if read != written {
-            return Err(unfaithful(format!("SHA-256 {read} for {written}")));
+            return Err(self.unfaithful(format!("SHA-256 {read} for {written}")));
         }
         let opened =
-            TensorFile::open(part.path()).map_err(|error| unfaithful(error.to_string()))?;
+            TensorFile::open(part.path()).map_err(|error| self.unfaithful(error.to_string()))?;
         match opened.names().count() {
             found if found == tensors => Ok(()),
-            found => Err(unfaithful(format!("{found} tensors for {tensors}"))),
+            found => Err(self.unfaithful(format!("{found} tensors for {tensors}"))),
+        }
+    }
+
+    fn hash(&self, file: &mut File, progress: &dyn Progress) -> Result<String, CheckpointError> {
+        file.rewind().map_err(|source| self.failed(source))?;
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; PIECE_BYTES];
+        loop {
+            match file
+                .read(&mut buffer)
+                .map_err(|source| self.failed(source))?
+            {
+                0 => return Ok(hexadecimal(&hasher.finalize())),
+                got => {
+                    hasher.update(&buffer[..got]);
+                    advance(progress, got)?;
+                }
+            }
+        }
+    }
+
+    pub(super) fn unfaithful(&self, detail: String) -> CheckpointError {
+        CheckpointError::Unfaithful {
+            path: self.path.clone(),
+            detail,
         }
     }
 
@@ -135,18 +159,13 @@ impl Output {
     }
 }
 
-fn hash(file: &mut File, progress: &dyn Progress) -> io::Result<String> {
-    file.rewind()?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; PIECE_BYTES];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hexadecimal(&hasher.finalize())),
-            got => {
-                hasher.update(&buffer[..got]);
-                progress.advance(got as u64);
-            }
-        }
+/// The name is on the disk only when its folder is. Not every system opens folders; the contents are safe without.
+fn sync_folder(path: &Path) {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    if let Ok(folder) = File::open(parent.unwrap_or(Path::new("."))) {
+        let _ = folder.sync_all();
     }
 }
 

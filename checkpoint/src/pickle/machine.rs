@@ -13,6 +13,10 @@ use crate::error::{Fault, Parsed, damaged, shorten};
 const PICKLE_MAX_BYTES: usize = 256 << 20;
 /// Values of one pickle; a large optimizer's state has some 100,000.
 const VALUES_MAX: usize = 8_000_000;
+/// Parts of values that may be copied, some ten bytes each; a pickle as large as they come copies a tenth of this.
+const COPIES_MAX: usize = 32 << 20;
+/// Marks that no tuple, list or dict has taken up yet; torch's pickles have fewer than a hundred.
+const MARKS_MAX: usize = 1_000_000;
 /// The newest protocol there is.
 const PROTOCOL_MAX: u8 = 5;
 
@@ -54,7 +58,7 @@ pub(crate) fn run(bytes: &[u8], dialect: Dialect) -> Parsed<Pickle<'_>> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
-        copies_left: bytes.len(),
+        copies_left: bytes.len().min(COPIES_MAX),
     };
     let root = machine.run()?;
     Ok(Pickle {
@@ -161,7 +165,10 @@ impl<'a> Machine<'a> {
 
     fn stack_operation(&mut self, opcode: u8) -> Parsed<()> {
         match opcode {
-            b'(' => self.marks.push(self.stack.len()),
+            b'(' => {
+                at_most(self.marks.len(), MARKS_MAX, "open marks in a pickle")?;
+                self.marks.push(self.stack.len());
+            }
             b'0' if self.stack.len() == self.floor() => {
                 self.pop_marked()?;
             }
@@ -173,7 +180,7 @@ impl<'a> Machine<'a> {
             }
             _ => {
                 let top = self.top()?;
-                self.stack.push(top);
+                self.put(top)?;
             }
         }
         Ok(())
@@ -191,11 +198,11 @@ impl<'a> Machine<'a> {
                 .memo
                 .get(&number)
                 .ok_or_else(|| damaged(format!("there is no value {number} in the memo")))?;
-            self.stack.push(id);
-        } else {
-            let top = self.top()?;
-            self.memo.insert(number, top);
+            return self.put(id);
         }
+        let top = self.top()?;
+        at_most(self.memo.len(), VALUES_MAX, "values in a pickle's memo")?;
+        self.memo.insert(number, top);
         Ok(())
     }
 
@@ -269,8 +276,7 @@ impl<'a> Machine<'a> {
                     return Err(damaged("something that is no function is called"));
                 };
                 let result = self.result_of(global, arguments, opcode == 0x81)?;
-                self.stack.push(result);
-                Ok(())
+                self.put(result)
             }
         }
     }
@@ -302,12 +308,7 @@ impl<'a> Machine<'a> {
 
     /// A new value, on no stack yet.
     pub(super) fn keep(&mut self, node: Node<'a>) -> Parsed<Id> {
-        if self.nodes.len() >= VALUES_MAX {
-            return Err(Fault::Excess {
-                what: "values in a pickle",
-                limit: VALUES_MAX as u64,
-            });
-        }
+        at_most(self.nodes.len(), VALUES_MAX, "values in a pickle")?;
         let id = Id(self.nodes.len() as u32);
         self.nodes.push(node);
         Ok(id)
@@ -317,13 +318,18 @@ impl<'a> Machine<'a> {
     pub(super) fn charge(&mut self, parts: usize) -> Parsed<()> {
         self.copies_left = self.copies_left.checked_sub(parts).ok_or(Fault::Excess {
             what: "copies of values in a pickle",
-            limit: PICKLE_MAX_BYTES as u64,
+            limit: COPIES_MAX as u64,
         })?;
         Ok(())
     }
 
     fn push(&mut self, node: Node<'a>) -> Parsed<()> {
         let id = self.keep(node)?;
+        self.put(id)
+    }
+
+    fn put(&mut self, id: Id) -> Parsed<()> {
+        at_most(self.stack.len(), VALUES_MAX, "values on a pickle's stack")?;
         self.stack.push(id);
         Ok(())
     }
@@ -353,6 +359,17 @@ impl<'a> Machine<'a> {
             .ok_or_else(|| damaged("there is no mark on the stack"))?;
         Ok(self.stack.split_off(mark))
     }
+}
+
+/// Whether one more may come to so many.
+fn at_most(count: usize, limit: usize, what: &'static str) -> Parsed<()> {
+    if count < limit {
+        return Ok(());
+    }
+    Err(Fault::Excess {
+        what,
+        limit: limit as u64,
+    })
 }
 
 fn empty_stack() -> Fault {

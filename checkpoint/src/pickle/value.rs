@@ -27,7 +27,7 @@ pub(crate) enum Node<'a> {
     Global(Global<'a>),
     /// An instance of a TorchScript class: its attributes, once they are set.
     Object(Option<Id>),
-    Storage(StorageClaim<'a>),
+    Storage(Box<StorageClaim<'a>>),
     Tensor(Box<TensorClaim<'a>>),
     NumpyType(NumpyType),
 }
@@ -66,4 +66,15 @@ pub(crate) struct TensorClaim<'a> {
     pub(crate) offset: i64,
     pub(crate) shape: Vec<i64>,
     pub(crate) strides: Vec<i64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A byte of a pickle makes a node: what it takes is what the machine's bound on values is worth.
+    #[test]
+    fn nodes_are_small() {
+        assert!(size_of::<Node<'_>>() <= 32, "{}", size_of::<Node<'_>>());
+    }
 }

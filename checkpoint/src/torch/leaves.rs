@@ -18,6 +18,8 @@ const VISITS_PER_BYTE: u64 = 4;
 const NAME_MAX_BYTES: usize = 1_024;
 /// Names, texts and shapes together: a text that many places share is copied to each.
 const COPIED_MAX_BYTES: usize = 64 << 20;
+/// Tensors and other values, each an entry of a map; ten times those of a large model with its optimizer.
+const LEAVES_MAX: u64 = 1_000_000;
 /// What a file is called that is one tensor.
 const ROOT_NAME: &str = "tensor";
 
@@ -77,6 +79,7 @@ pub(crate) fn collect(
             other_values: BTreeMap::new(),
         },
         visits_left: pickle.consumed as u64 * VISITS_PER_BYTE,
+        leaves_left: LEAVES_MAX,
         copied_bytes: 0,
         path: String::new(),
         depth: 0,
@@ -90,6 +93,7 @@ struct Walk<'a> {
     storages: &'a dyn Storages,
     leaves: Leaves,
     visits_left: u64,
+    leaves_left: u64,
     copied_bytes: usize,
     path: String,
     depth: usize,
@@ -175,6 +179,10 @@ impl Walk<'_> {
     /// The name of the value where the walk is.
     fn name(&mut self) -> Parsed<String> {
         self.charge(self.path.len())?;
+        self.leaves_left = self.leaves_left.checked_sub(1).ok_or(Fault::Excess {
+            what: "tensors and other values",
+            limit: LEAVES_MAX,
+        })?;
         Ok(if self.depth == 0 {
             ROOT_NAME.to_string()
         } else {

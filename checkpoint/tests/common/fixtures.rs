@@ -4,14 +4,19 @@ use std::path::PathBuf;
 
 use checkpoint::TensorFile;
 
-/// A file of `tests/fixtures`.
+/// A file of `tests/fixtures`, or one that lies with the crate whose model or adapter it is.
 pub(crate) fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name)
+    let folder = match name {
+        "cfm_model.safetensors" => "../dit/tests/fixtures/dr_dit_full",
+        "vae_model.safetensors" => "../vae/tests/fixtures/diffrhythm",
+        "model_lora_1234.pt" => "../lora/tests/fixtures/adapters",
+        _ => "tests/fixtures",
+    };
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    root.join(folder).join(name)
 }
 
-/// Opens a file of `tests/fixtures`.
+/// Opens the file that [`fixture`] finds.
 pub(crate) fn open(name: &str) -> TensorFile {
     TensorFile::open(&fixture(name)).unwrap_or_else(|error| panic!("{error}"))
 }

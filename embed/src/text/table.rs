@@ -14,8 +14,8 @@ impl Table {
         let precision = match scope.weights().precision() {
             WeightPrecision::F32 => DType::F32,
             WeightPrecision::Bf16 => DType::BF16,
-            // Rows are looked up, not multiplied: 8 bits would save little beside the 16 of the largest table.
-            WeightPrecision::F16 | WeightPrecision::Int8 => DType::F16,
+            // Rows are looked up, not multiplied: fewer bits would save little beside the 16 of the largest table.
+            WeightPrecision::F16 | WeightPrecision::Int8 | WeightPrecision::Nf4 => DType::F16,
         };
         Ok(Self(
             scope.get("weight", &[rows, width])?.to_dtype(precision)?,

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::EmbedError;
+use crate::{EmbedError, bounded};
+
+/// The released one has 9 MB.
+const LARGEST_FILE_BYTES: u64 = 256 << 20;
 
 /// The tokenizer of a text model, from its `tokenizer.json`.
 #[derive(Debug)]
@@ -17,10 +20,7 @@ impl Tokenizer {
     /// # Errors
     /// When it cannot be read, or belongs to another model.
     pub fn load(path: &Path, vocabulary: usize) -> Result<Self, EmbedError> {
-        let bytes = std::fs::read(path).map_err(|source| EmbedError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let bytes = bounded::read(path, LARGEST_FILE_BYTES)?;
         let failed = |reason: String| EmbedError::Tokenizer {
             path: path.to_owned(),
             reason,
@@ -38,9 +38,10 @@ impl Tokenizer {
                 inner,
                 path: path.to_owned(),
             }),
-            _ => Err(failed(format!(
-                "its largest token is {largest:?}, the text model has {vocabulary}"
+            Some(largest) => Err(failed(format!(
+                "its largest token is {largest}, the text model has {vocabulary}"
             ))),
+            None => Err(failed("it holds no tokens".to_owned())),
         }
     }
 

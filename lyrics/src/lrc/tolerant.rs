@@ -10,6 +10,8 @@ use crate::python;
 const MAX_TIMES_A_LINE: usize = 64;
 /// No time is longer; a bracket that does not end within is text.
 const MAX_TIME_BYTES: usize = 32;
+/// The tag that moves all lines.
+const OFFSET: &str = "offset";
 /// No line that is sung is longer.
 const MAX_TEXT_CHARACTERS: usize = 2_000;
 
@@ -34,6 +36,9 @@ fn read_line(line: &str, lrc: &mut Lrc) -> Result<(), &'static str> {
         return Ok(());
     }
     if let Some(tag) = tag(line) {
+        if tag.0 == OFFSET && python::int(&tag.1).is_none() {
+            return Err("its offset is no whole number of milliseconds");
+        }
         lrc.tags.push(tag);
         return Ok(());
     }
@@ -152,12 +157,14 @@ fn why_no_time(line: &str) -> &'static str {
 
 /// `[offset:..]` counts in milliseconds, and a positive one shows lyrics earlier.
 fn apply_offset(lrc: &mut Lrc) {
-    let offset = lrc.tags.iter().rev().find(|(key, _)| key == "offset");
+    let offset = lrc.tags.iter().rev().find(|(key, _)| key == OFFSET);
     let Some(offset_ms) = offset.and_then(|(_, value)| python::int(value)) else {
         return;
     };
     for line in &mut lrc.lines {
-        line.time_secs = (line.time_secs - offset_ms as f64 / 1_000.0).max(0.0);
+        let moved_secs = line.time_secs - offset_ms as f64 / 1_000.0;
+        lrc.moved_to_start += usize::from(moved_secs < 0.0);
+        line.time_secs = moved_secs.max(0.0);
     }
 }
 
@@ -230,6 +237,7 @@ mod tests {
             ]
         );
         assert_eq!(lrc.bad_lines, []);
+        assert_eq!(lrc.moved_to_start, 1);
         let lines: Vec<_> = lrc
             .lines
             .iter()
@@ -243,7 +251,7 @@ mod tests {
         let long = "y".repeat(MAX_TEXT_CHARACTERS + 1);
         let many = "[0:01]".repeat(MAX_TIMES_A_LINE + 1);
         let lrc = parse(&format!(
-            "[00:0x.00]a\nplain\n[Chorus]\n\n[00:02.00]good\n[0:03]{long}\n{many}z\n"
+            "[00:0x.00]a\nplain\n[Chorus]\n\n[00:02.00]good\n[0:03]{long}\n{many}z\n[offset:abc]\n[offset:123456789012345678901]\n"
         ));
         let bad: Vec<_> = lrc
             .bad_lines
@@ -258,6 +266,8 @@ mod tests {
                 (3, "it has brackets but no time in them"),
                 (6, "it has more than 2000 characters"),
                 (7, "it has more than 64 times"),
+                (8, "its offset is no whole number of milliseconds"),
+                (9, "its offset is no whole number of milliseconds"),
             ]
         );
         assert!(

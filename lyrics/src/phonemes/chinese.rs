@@ -111,6 +111,9 @@ fn finish(ipa: &str) -> String {
     around_marks(&FOREIGN.replace_all(&ipa, ""))
 }
 
+/// Three times the largest file of the Chinese data, the polyphone model.
+const MAX_DATA_BYTES: u64 = 256 << 20;
+
 /// Reads a file of the Chinese data, or says which one is missing.
 fn read_data(path: &Path) -> Result<String, LyricsError> {
     let bytes = read_bytes(path)?;
@@ -126,10 +129,18 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, LyricsError> {
             path: path.to_owned(),
         });
     }
-    let bytes = std::fs::read(path).map_err(|source| LyricsError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let bytes =
+        crate::lrc::read_at_most(path, MAX_DATA_BYTES).map_err(|source| LyricsError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+    if bytes.len() as u64 > MAX_DATA_BYTES {
+        let detail = format!("has more than {MAX_DATA_BYTES} bytes");
+        return Err(LyricsError::ChineseData {
+            path: path.to_owned(),
+            detail,
+        });
+    }
     if bytes.starts_with(b"version https://git-lfs") {
         let detail = "is a pointer of Git LFS and not the file itself".to_owned();
         return Err(LyricsError::ChineseData {

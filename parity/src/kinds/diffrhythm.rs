@@ -30,19 +30,15 @@ pub(super) const TOLERANCES: &[(&str, f64)] = &[
 /// A thousandth, and a thousandfold of it, in f32.
 const SCALED: f64 = 1e-6;
 
-/// Where the reference's file of weights lies, in the formats that its users have.
-const WEIGHTS: &[&str] = &["cfm_model.safetensors", "cfm_model.pt", "cfm_model_ema.pt"];
-
-/// The model in a folder of `config.json` and one file of weights.
+/// The model of a file of weights with `config.json` beside it.
 pub(super) fn load(
-    folder: &Path,
-    file: &str,
+    file: &Path,
     causal: bool,
     device: &Device,
 ) -> Result<DiffusionTransformer, ParityError> {
-    let config = read_json(&folder.join("config.json"))?.to_string();
+    let config = read_json(&file.with_file_name("config.json"))?.to_string();
     let config = Config::from_reference_json(&config, causal)?;
-    let weights = weights::open(&folder.join(file), device)?;
+    let weights = weights::open_transformer(file, device)?;
     let model = DiffusionTransformer::load(&config, &weights.root().pp("transformer"))?;
     weights.finish()?;
     Ok(model)
@@ -120,18 +116,14 @@ fn per_item(case: &Case, key: &str, value: &Value, batch: usize) -> Result<Tenso
 }
 
 pub(super) fn run(case: &Case, report: &mut Report<'_>) -> Result<(), ParityError> {
-    let files: Vec<&str> = WEIGHTS
-        .iter()
-        .copied()
-        .filter(|file| case.has_file(file))
-        .collect();
-    if files.is_empty() {
-        return Err(case.missing(WEIGHTS.join(" or ")));
-    }
-    for (number, file) in files.into_iter().enumerate() {
+    let files = weights::transformers_in(&case.path(""));
+    let Some(first) = files.first() else {
+        return Err(case.missing(weights::TRANSFORMER.join(" or ")));
+    };
+    for (number, file) in files.iter().enumerate() {
         calls(case, report, file, number > 0)?;
     }
-    half_precision(case, report)?;
+    half_precision(case, report, first)?;
     for name in ["in.neg_style", "in.time_vec"] {
         report.skip(name, "an input of other cases with this model");
     }
@@ -143,14 +135,19 @@ pub(super) fn run(case: &Case, report: &mut Report<'_>) -> Result<(), ParityErro
 }
 
 /// Every call of the notes with one file of weights; `again` if another gave all of it already, when outputs are enough.
-fn calls(case: &Case, report: &mut Report<'_>, file: &str, again: bool) -> Result<(), ParityError> {
+fn calls(
+    case: &Case,
+    report: &mut Report<'_>,
+    file: &Path,
+    again: bool,
+) -> Result<(), ParityError> {
     let calls: serde_json::Map<String, Value> = case.note("/calls")?;
     for (name, call) in &calls {
         let (kind, short) = name
             .split_once('.')
             .filter(|(kind, _)| ["causal", "noncausal"].contains(kind))
             .ok_or_else(|| case.unknown(format!("the call {name}")))?;
-        let model = load(&case.path(""), file, kind == "causal", case.device())?;
+        let model = load(file, kind == "causal", case.device())?;
         let mut seen = Vec::new();
         let mut trace = |middle: &str, value: &Tensor| {
             let stored = format!("{kind}.mid.{middle}");
@@ -171,7 +168,10 @@ fn calls(case: &Case, report: &mut Report<'_>, file: &str, again: bool) -> Resul
         }
         let stored = format!("{kind}.out.{short}");
         let label = match again {
-            true => format!("{stored} ({file})"),
+            true => {
+                let name = file.file_name().unwrap_or_default();
+                format!("{stored} ({})", name.display())
+            }
             false => stored.clone(),
         };
         report.compare_as(&label, &stored, &found, OUTPUT)?;
@@ -180,7 +180,7 @@ fn calls(case: &Case, report: &mut Report<'_>, file: &str, again: bool) -> Resul
 }
 
 /// The reference's pipeline runs in half precision: its time grid, what its sinusoids are taken of, and an output.
-fn half_precision(case: &Case, report: &mut Report<'_>) -> Result<(), ParityError> {
+fn half_precision(case: &Case, report: &mut Report<'_>, file: &Path) -> Result<(), ParityError> {
     let Some(points) = case.names_after("fp16.t_grid").next() else {
         return Ok(());
     };
@@ -197,7 +197,7 @@ fn half_precision(case: &Case, report: &mut Report<'_>) -> Result<(), ParityErro
     report.compare("fp16.scale_t", &thousands, SCALED)?;
 
     let main: Value = case.note("/calls/noncausal.main")?;
-    let model = load(&case.path(""), WEIGHTS[0], false, case.device())?;
+    let model = load(file, false, case.device())?;
     let mut arguments = Arguments::of_call(case, &main)?;
     for time in [&mut arguments.time, &mut arguments.start_time] {
         *time = in_half_precision(time)?;

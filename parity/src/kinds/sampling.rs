@@ -5,12 +5,12 @@ use super::diffrhythm;
 use crate::case::Case;
 use crate::error::ParityError;
 use crate::report::Report;
+use crate::weights;
 use candle_core::{DType, Tensor};
 use dit::flow::{Request, Sampling, half_precision_grid, sample, time_grid};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// Some ten passes of the model, one after the other.
 const SAMPLED: f64 = 1e-4;
@@ -57,8 +57,8 @@ fn sampled(case: &Case, report: &mut Report<'_>, name: &str, run: &Run) -> Resul
         Some("noncausal") => false,
         _ => return Err(case.unknown(format!("the code {:?} of {name}", run.code))),
     };
-    let (folder, file) = weights(case, &run.weights)?;
-    let model = diffrhythm::load(&folder, &file, causal, case.device())?;
+    let file = weights::named_transformer(case, &run.weights)?;
+    let model = diffrhythm::load(&file, causal, case.device())?;
     let input = |part: &str| case.input(&format!("{name}.{part}"));
     let single = |value: f64| Tensor::new(&[value as f32], case.device());
     let noise = input("y0")?;
@@ -74,6 +74,7 @@ fn sampled(case: &Case, report: &mut Report<'_>, name: &str, run: &Run) -> Resul
         spans: &spans,
         text: &case.input_as(&format!("{name}.text"), DType::U32)?,
         style: &input("style")?,
+        later_styles: &[],
         negative_style: &input("neg_style")?,
         start_time: &single(run.start_time)?,
         duration: duration.as_ref(),
@@ -100,23 +101,6 @@ fn sampled(case: &Case, report: &mut Report<'_>, name: &str, run: &Run) -> Resul
         report.compare(&stored, &Tensor::stack(&way, 0)?, SAMPLED)?;
     }
     Ok(())
-}
-
-/// The folder and the file of a model that the notes name by a folder or a file.
-fn weights(case: &Case, named: &str) -> Result<(PathBuf, String), ParityError> {
-    let path = case.path(named);
-    if path.is_dir() {
-        return Ok((path, "cfm_model.safetensors".to_string()));
-    }
-    match (
-        path.parent(),
-        path.file_name().and_then(|name| name.to_str()),
-    ) {
-        (Some(folder), Some(file)) if path.is_file() => {
-            Ok((folder.to_path_buf(), file.to_string()))
-        }
-        _ => Err(case.missing(format!("{named} beside it"))),
-    }
 }
 
 /// `time_grid.{run}` is the grid of that run, `time_grid.{points}_f16` one in half precision.

@@ -3,14 +3,15 @@
 
 use super::optimizer_options;
 use super::stable_audio::{Arguments, rotary_table};
+use crate::adapter::{self, Trainable};
 use crate::case::Case;
 use crate::error::ParityError;
-use crate::peft::Adapter;
 use crate::report::{Report, values};
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 use dit::flow;
 use dit::stable_audio::StableAudioTransformer;
+use lora::adapter::Adapter;
 use nn::{AdamW, Mode, VisitLinears};
 
 /// A few blocks, their sums in another order than PyTorch's.
@@ -27,13 +28,13 @@ pub(super) const TOLERANCES: &[(&str, f64)] = &[
 ];
 
 pub(super) fn run(case: &Case, report: &mut Report<'_>) -> Result<(), ParityError> {
-    let adapter = Adapter::load(&case.path("lora"), case.device())?;
+    let adapter = adapter::load(case, "lora")?;
     rotary_table(case, report, model(case)?.config())?;
     outputs(case, report, &adapter)?;
     merged(case, report, &adapter)?;
     objectives(case, report)?;
     gradients(case, report, &adapter)?;
-    training(case, report)
+    training(case, report, &adapter)
 }
 
 fn model(case: &Case) -> Result<StableAudioTransformer, ParityError> {
@@ -47,8 +48,14 @@ fn adapted(
     strength: f64,
 ) -> Result<StableAudioTransformer, ParityError> {
     let mut model = model(case)?;
-    let left = adapter.attach(&mut model, strength)?;
-    match left.first() {
+    adapter::attach(adapter, &mut model, strength)?;
+    Ok(model)
+}
+
+/// The model with factors that are trained.
+fn trained(case: &Case, factors: &Trainable) -> Result<StableAudioTransformer, ParityError> {
+    let mut model = model(case)?;
+    match factors.attach(&mut model)?.first() {
         None => Ok(model),
         Some(layer) => Err(case.missing(format!("layer {layer} in the model"))),
     }
@@ -128,10 +135,11 @@ fn loss(case: &Case, model: &StableAudioTransformer) -> Result<Tensor, ParityErr
 }
 
 fn gradients(case: &Case, report: &mut Report<'_>, adapter: &Adapter) -> Result<(), ParityError> {
-    let loss = loss(case, &adapted(case, adapter, 1.0)?)?;
+    let factors = Trainable::of(adapter, case)?;
+    let loss = loss(case, &trained(case, &factors)?)?;
     report.compare("loss", &loss, OUTPUT)?;
     let found: GradStore = loss.backward()?;
-    let variables = adapter.variables("lora_A.weight", "lora_B.weight");
+    let variables = factors.variables("lora_A.weight", "lora_B.weight");
     for (name, variable) in &variables {
         let gradient = found
             .get(variable)
@@ -143,11 +151,11 @@ fn gradients(case: &Case, report: &mut Report<'_>, adapter: &Adapter) -> Result<
     Ok(())
 }
 
-fn training(case: &Case, report: &mut Report<'_>) -> Result<(), ParityError> {
+fn training(case: &Case, report: &mut Report<'_>, adapter: &Adapter) -> Result<(), ParityError> {
     let rate: f64 = case.note("/adamw/lr")?;
-    let adapter = Adapter::load(&case.path("lora"), case.device())?;
-    let model = adapted(case, &adapter, 1.0)?;
-    let variables = adapter.variables("lora_A.weight", "lora_B.weight");
+    let factors = Trainable::of(adapter, case)?;
+    let model = trained(case, &factors)?;
+    let variables = factors.variables("lora_A.weight", "lora_B.weight");
     let mut optimizer = AdamW::new(variables.clone(), optimizer_options(case)?)?;
     let mut losses = Vec::new();
     for _ in 0..case.expected("traj_loss")?.dims1()? {

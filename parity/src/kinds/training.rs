@@ -2,17 +2,17 @@
 
 use super::diffrhythm::{self, Arguments};
 use super::optimizer_options;
+use crate::adapter::{self, Factors, Trainable};
 use crate::case::Case;
 use crate::error::ParityError;
-use crate::peft::{Adapter, Factors};
 use crate::report::{Report, values};
+use crate::weights;
 use candle_core::{DType, Tensor, Var};
 use dit::diffrhythm::{DiffusionTransformer, Drops, Presence};
 use dit::flow;
-use nn::{AdamW, Mode, Weights, clip_factor};
+use nn::{AdamW, Mode, clip_factor};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// A few blocks, their sums in another order than PyTorch's.
 const OUTPUT: f64 = 5e-5;
@@ -52,14 +52,14 @@ pub(super) fn run(case: &Case, report: &mut Report<'_>) -> Result<(), ParityErro
         same_factors(case, report, "peft")?;
     }
     for file in case.files_ending(".pt")? {
-        same_stored_factors(case, report, &file)?;
+        same_factors(case, report, &file)?;
     }
     report.skip("in.time_normal", "what in.time_sigmoid was made of");
     Ok(())
 }
 
 /// The original's factors, transposed against PEFT's, as fresh variables.
-fn adapter(case: &Case) -> Result<Adapter, ParityError> {
+fn adapter(case: &Case) -> Result<Trainable, ParityError> {
     let scale = case.note("/lora/scaling")?;
     let layers = case
         .names_after("lora.")
@@ -76,57 +76,37 @@ fn adapter(case: &Case) -> Result<Adapter, ParityError> {
             scale,
         })
     });
-    Ok(Adapter(factors.collect::<Result<_, ParityError>>()?))
+    Ok(Trainable(factors.collect::<Result<_, ParityError>>()?))
 }
 
-/// PEFT's folder holds the same factors, and gives them the same scale.
-fn same_factors(case: &Case, report: &mut Report<'_>, folder: &str) -> Result<(), ParityError> {
-    let (own, other) = (
-        adapter(case)?,
-        Adapter::load(&case.path(folder), case.device())?,
-    );
-    let count = |adapter: &Adapter| [adapter.0.len() as f64];
-    report.figures("peft layers", &count(&other), &count(&own), 0.0);
-    for (own, other) in own.0.iter().zip(&other.0) {
+/// The same adapter in a file or folder beside it: the same layers, each with the same factors and the same scale, and no other.
+fn same_factors(case: &Case, report: &mut Report<'_>, place: &str) -> Result<(), ParityError> {
+    let (own, other) = (adapter(case)?, adapter::load(case, place)?);
+    let counts = ([other.layers.len() as f64], [own.0.len() as f64]);
+    report.figures(&format!("{place} layers"), &counts.0, &counts.1, 0.0);
+    let other = Trainable::of(&other, case)?;
+    for own in &own.0 {
+        let layer = &own.layer;
+        let same = other.0.iter().find(|other| other.layer == *layer);
+        let other = same.ok_or_else(|| case.missing(format!("layer {layer} in {place}")))?;
         for (part, expected, found) in [("A", &own.a, &other.a), ("B", &own.b, &other.b)] {
-            let label = format!("peft {} {part}", other.layer);
+            let label = format!("{place} {layer} {part}");
             report.compare_with(&label, found.as_tensor(), expected.as_tensor(), 0.0)?;
         }
-        let label = format!("peft {} scale", other.layer);
+        let label = format!("{place} {layer} scale");
         report.figures(&label, &[other.scale], &[own.scale], 0.0);
     }
     Ok(())
 }
 
-/// The original's own file holds the same factors, and nothing else.
-fn same_stored_factors(
-    case: &Case,
-    report: &mut Report<'_>,
-    file: &str,
-) -> Result<(), ParityError> {
-    let stored = Weights::from_file(case.path(file), case.device())?;
-    let factors = stored.root().pp("lora_state_dict");
-    for name in case.names_after("lora.") {
-        let expected = format!("lora.{name}");
-        let found = factors.get(name, case.expected(&expected)?.dims())?;
-        report.compare_as(&format!("{file} {name}"), &expected, &found, 0.0)?;
-    }
-    Ok(stored.finish()?)
-}
-
 fn adapted(
     case: &Case,
-    adapter: &Adapter,
+    adapter: &Trainable,
     causal: bool,
 ) -> Result<DiffusionTransformer, ParityError> {
-    let path = case.path(&case.note::<String>("/config/weights")?);
-    let names = path.file_name().and_then(|name| name.to_str());
-    let (folder, file) = match (path.parent(), names) {
-        (Some(folder), Some(file)) if path.is_file() => (folder.to_path_buf(), file),
-        _ => (path.clone(), "cfm_model.safetensors"),
-    };
-    let mut model = diffrhythm::load(Path::new(&folder), file, causal, case.device())?;
-    match adapter.attach(&mut model, 1.0)?.first() {
+    let file = weights::named_transformer(case, &case.note::<String>("/config/weights")?)?;
+    let mut model = diffrhythm::load(&file, causal, case.device())?;
+    match adapter.attach(&mut model)?.first() {
         None => Ok(model),
         Some(layer) => Err(case.missing(format!("layer {layer} in the model"))),
     }
@@ -264,7 +244,7 @@ fn gradients(
     Ok(())
 }
 
-fn optimizer(case: &Case, adapter: &Adapter) -> Result<AdamW, ParityError> {
+fn optimizer(case: &Case, adapter: &Trainable) -> Result<AdamW, ParityError> {
     let variables = adapter.variables("lora_A", "lora_B");
     Ok(AdamW::new(variables, optimizer_options(case)?)?)
 }

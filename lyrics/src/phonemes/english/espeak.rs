@@ -17,6 +17,8 @@ const PROGRAM: &str = "espeak-ng";
 const WINDOWS_PROGRAM: &str = r"C:\Program Files\eSpeak NG\espeak-ng.exe";
 /// American English in IPA from UTF-8, `_` between phonemes, silently.
 const ARGUMENTS: [&str; 7] = ["-q", "-b", "1", "-v", "en-us", "--ipa", "--sep=_"];
+/// A word that is put behind every chunk, so that lines too many for one and too few for another are not taken for each other's.
+const SENTINEL: &str = "zebra";
 /// The program reads lines from its input 1000 bytes at a time.
 const MAX_LINE_BYTES: usize = 990;
 
@@ -64,10 +66,13 @@ impl EspeakNg {
         self.text(output)
     }
 
-    /// What the program writes for chunks, given as lines of its input.
+    /// What the program writes for chunks, given as lines of its input, each with [`SENTINEL`] behind it.
     fn speak_lines(&self, chunks: &[&str]) -> Result<String, LyricsError> {
         // Words are read otherwise before a line's end than before a space and it.
-        let input: String = chunks.iter().flat_map(|chunk| [chunk, " \n"]).collect();
+        let input: String = chunks
+            .iter()
+            .flat_map(|chunk| [chunk, " \n", SENTINEL, " \n"])
+            .collect();
         let output = self
             .command()
             .stdin(Stdio::piped())
@@ -112,11 +117,9 @@ impl Voice for EspeakNg {
         } else {
             self.speak_lines(&short)?
         };
-        let lines: Vec<&str> = output.lines().collect();
-        // Each chunk gives one line or, where the program sees several clauses in it, more; then they cannot be told apart.
-        if lines.len() != short.len() {
+        let Some(lines) = between_sentinels(&output, short.len()) else {
             return chunks.iter().map(|chunk| self.speak_one(chunk)).collect();
-        }
+        };
         let mut lines = lines.into_iter();
         chunks
             .iter()
@@ -128,6 +131,19 @@ impl Voice for EspeakNg {
             )
             .collect()
     }
+}
+
+/// The line of each chunk, if every one gave just one, which the sentinel's lines between them show. Where the program sees several
+/// clauses in a chunk it writes more.
+fn between_sentinels(output: &str, chunks: usize) -> Option<Vec<&str>> {
+    let lines: Vec<&str> = output.lines().collect();
+    let (pairs, rest) = lines.as_chunks::<2>();
+    let sentinel = pairs.first()?[1];
+    let holds = pairs.len() == chunks
+        && rest.is_empty()
+        && !sentinel.trim().is_empty()
+        && pairs.iter().all(|pair| pair[1] == sentinel);
+    holds.then(|| pairs.iter().map(|pair| pair[0]).collect())
 }
 
 fn ask_version(program: &Path) -> io::Result<Output> {
@@ -176,6 +192,18 @@ mod tests {
         ] {
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn lines_are_told_apart_by_what_is_between_them() {
+        assert_eq!(
+            between_sentinels("a\nz\n\nz\nb\nz\n", 3),
+            Some(vec!["a", "", "b"])
+        );
+        // One chunk of two lines and one of none: as many lines as there should be.
+        assert_eq!(between_sentinels("a\nb\nz\nz\n", 2), None);
+        assert_eq!(between_sentinels("a\nz\nb\n", 2), None);
+        assert_eq!(between_sentinels("", 1), None);
     }
 
     #[test]
