@@ -122,20 +122,33 @@ pub struct Sampling {
 }
 
 impl Sampling {
-    /// Points in time, and each as the model sees it.
-    fn grid(&self) -> Vec<(f32, f32)> {
-        let seen = |time| (time, half_precision_time(time));
-        match self.half_precision_times {
-            true => half_precision_grid(self.points)
-                .into_iter()
-                .map(seen)
-                .collect(),
-            false => time_grid(self.points, self.sway)
-                .into_iter()
-                .map(|time| (time, time))
-                .collect(),
-        }
+    fn grid(&self) -> Vec<Point> {
+        let point = |exact| match self.half_precision_times {
+            true => Point {
+                exact,
+                time: rounded(exact),
+                seen: half_precision_time(rounded(exact)),
+            },
+            false => Point {
+                exact,
+                time: exact,
+                seen: exact,
+            },
+        };
+        let times = time_grid(self.points, self.sway).into_iter();
+        times.map(point).collect()
     }
+}
+
+/// A point in time.
+#[derive(Clone, Copy)]
+struct Point {
+    /// What limits of adapters are compared with.
+    exact: f32,
+    /// What is integrated over.
+    time: f32,
+    /// As the model sees it.
+    seen: f32,
 }
 
 /// What to sample.
@@ -152,6 +165,8 @@ pub struct Request<'a> {
     pub text: &'a Tensor,
     /// `[1 or batch, cond_dim]`
     pub style: &'a Tensor,
+    /// Styles that take the place of that one from a time on, in the order of their times.
+    pub later_styles: &'a [(f32, &'a Tensor)],
     /// Style of the null branch, `[1 or batch, cond_dim]`.
     pub negative_style: &'a Tensor,
     /// `[1 or batch]`
@@ -173,7 +188,7 @@ pub struct Sampled {
 /// and the state, before the first step and after each; an error of its ends the sampling.
 ///
 /// # Errors
-/// When shapes do not fit, the grid has fewer than two points, or `progress` asks to stop.
+/// When shapes do not fit, the grid has fewer than two points or both sway and half precision, or `progress` asks to stop.
 pub fn sample(
     model: &DiffusionTransformer,
     request: &Request<'_>,
@@ -183,14 +198,18 @@ pub fn sample(
     if sampling.points < 2 {
         bail!("sampling: {} points make no step", sampling.points);
     }
-    let prepared = Prepared::new(model, request, sampling.guidance)?;
+    if let (Some(sway), true) = (sampling.sway, sampling.half_precision_times) {
+        bail!("sampling: sway {sway} has no grid in half precision");
+    }
+    let mut prepared = Prepared::new(model, request, sampling.guidance)?;
     let grid = sampling.grid();
     let mut x = request.noise.detach();
     progress(0, grid.len() - 1, &x)?;
     for (step, times) in grid.windows(2).enumerate() {
-        let ((from, seen), (to, _)) = (times[0], times[1]);
-        let velocity = prepared.guided(model, &x, seen)?;
-        x = (x + velocity.affine(f64::from(to - from), 0.0)?)?;
+        let (from, to) = (times[0], times[1]);
+        prepared.go_to(model, request, from.exact)?;
+        let velocity = prepared.guided(model, &x, from.seen)?;
+        x = (x + velocity.affine(f64::from(to.time - from.time), 0.0)?)?;
         progress(step + 1, grid.len() - 1, &x)?;
     }
     let latents = prepared
@@ -213,13 +232,16 @@ struct Prepared {
     /// The null branch, if there is guidance.
     without: Option<Branch>,
     guidance: f64,
+    /// The time that texts and styles are for.
+    time: f32,
 }
 
-/// One branch of guidance: its conditions, which stay the same in all steps.
+/// One branch of guidance: its conditions, which mostly stay the same in all steps.
 struct Branch {
     /// Known latents with zeros for frames to make; all zeros in the null branch.
     condition: Tensor,
     style: Tensor,
+    presence: Presence,
     text: EncodedText,
 }
 
@@ -249,20 +271,24 @@ impl Prepared {
             .broadcast_as(known.shape())?
             .where_cond(&silence, &known)?;
         let text = to_batch(request.text, batch)?;
-        let encode = |presence| model.encode_text(&text, &presence, &Mode::Inference);
+        let time = 0.0;
+        let encode =
+            |presence: &Presence| model.encode_text(&text, presence, &Mode::Sampling { time });
         let without = match guidance < GUIDANCE_MIN {
             true => None,
             false => Some(Branch {
                 condition: silence,
                 style: to_batch(request.negative_style, batch)?,
-                text: encode(Presence::Dropped)?,
+                presence: Presence::Dropped,
+                text: encode(&Presence::Dropped)?,
             }),
         };
         Ok(Self {
             with: Branch {
                 condition,
-                style: to_batch(request.style, batch)?,
-                text: encode(Presence::Kept)?,
+                style: to_batch(style_at(request, time), batch)?,
+                presence: Presence::Kept,
+                text: encode(&Presence::Kept)?,
             },
             without,
             start_time: to_batch(request.start_time, batch)?,
@@ -274,7 +300,31 @@ impl Prepared {
             known,
             made,
             guidance,
+            time,
         })
+    }
+
+    /// Brings to a time what depends on it: texts, if adapters begin or end to act on their layers, and the style.
+    fn go_to(
+        &mut self,
+        model: &DiffusionTransformer,
+        request: &Request<'_>,
+        time: f32,
+    ) -> Result<()> {
+        if model.text_differs_between(self.time, time) {
+            let mode = Mode::Sampling { time };
+            for branch in [Some(&mut self.with), self.without.as_mut()]
+                .into_iter()
+                .flatten()
+            {
+                branch.text = model.encode_text(&self.text, &branch.presence, &mode)?;
+            }
+        }
+        if !request.later_styles.is_empty() {
+            self.with.style = to_batch(style_at(request, time), self.text.dim(0)?)?;
+        }
+        self.time = time;
+        Ok(())
     }
 
     /// The velocity, guided away from the null branch. On the CPU both branches run side by side, which on few
@@ -309,10 +359,17 @@ impl Prepared {
             duration: self.duration.as_ref(),
             drops: Drops::default(),
         };
-        let velocity =
-            model.forward_encoded(&inputs, &branch.text, &Mode::Inference, &mut |_, _| {})?;
+        let mode = Mode::Sampling { time: self.time };
+        let velocity = model.forward_encoded(&inputs, &branch.text, &mode, &mut |_, _| {})?;
         Ok(velocity.detach())
     }
+}
+
+/// The style that is asked for at a time.
+fn style_at<'a>(request: &Request<'a>, time: f32) -> &'a Tensor {
+    let later = request.later_styles.iter().rev();
+    let mut begun = later.filter(|(from, _)| *from <= time);
+    begun.next().map_or(request.style, |(_, style)| style)
 }
 
 /// Repeats a single item to the batch's size.

@@ -9,7 +9,10 @@
 use candle_core::{Device, Tensor, Var};
 use criterion::{Criterion, criterion_group};
 use nn::ops::{AttentionOptions, Conv1dOptions, attention, conv1d, snake};
-use nn::{Linear, LoraWeights, Mode, Stream};
+use nn::{
+    Linear, LoraWeights, Mode, Stream, TrainedChange, TrainedMethod, TrainedOptions,
+    WeightPrecision,
+};
 use std::hint::black_box;
 
 fn noise(name: &str, shape: &[usize]) -> Tensor {
@@ -55,6 +58,65 @@ fn linear(criterion: &mut Criterion) {
     });
     group.bench_function("rank 8, forward and backward", |bench| {
         bench.iter(|| black_box(backward(&layer)))
+    });
+    group.finish();
+}
+
+fn precisions(criterion: &mut Criterion) {
+    let weight = noise("weight", &[1024, 1024]);
+    let x = variable("x", &[1, 512, 1024]);
+    let mut group = criterion.benchmark_group("linear 1024 to 1024, 512 rows");
+    for precision in [
+        WeightPrecision::F32,
+        WeightPrecision::F16,
+        WeightPrecision::Bf16,
+        WeightPrecision::Int8,
+        WeightPrecision::Nf4,
+    ] {
+        let mut layer = Linear::new("layer", weight.clone(), None).expect("a layer");
+        layer.store(precision).expect("it fits");
+        let forward = || layer.forward(x.as_tensor(), &Mode::Inference).expect("y");
+        group.bench_function(format!("{precision:?}, forward"), |bench| {
+            bench.iter(|| black_box(forward()));
+        });
+        let backward = || forward().sum_all().and_then(|sum| sum.backward());
+        group.bench_function(format!("{precision:?}, forward and backward"), |bench| {
+            bench.iter(|| black_box(backward().expect("gradients")));
+        });
+    }
+    for (name, method) in [
+        ("LoRA", TrainedMethod::Lora),
+        ("DoRA", TrainedMethod::Dora),
+        (
+            "LoKr",
+            TrainedMethod::Lokr {
+                factor: None,
+                decompose_both: false,
+            },
+        ),
+    ] {
+        let mut layer = Linear::new("layer", weight.clone(), None).expect("a layer");
+        let options = TrainedOptions {
+            method,
+            rank: 8,
+            alpha: 16.0,
+            rank_stabilised: false,
+            dropout: 0.0,
+        };
+        let change = TrainedChange::new(&layer, &options, &Stream::new(1)).expect("a change");
+        layer.attach_trained(&change).expect("it fits");
+        let forward = || layer.forward(x.as_tensor(), &Mode::Inference);
+        group.bench_function(format!("{name} of rank 8, forward and backward"), |bench| {
+            bench.iter(|| black_box(forward().and_then(|y| y.sum_all()?.backward()).expect("y")));
+        });
+    }
+    group.bench_function("Nf4, quantising", |bench| {
+        let layer = Linear::new("layer", weight.clone(), None).expect("a layer");
+        bench.iter(|| {
+            let mut layer = layer.clone();
+            layer.store(WeightPrecision::Nf4).expect("it fits");
+            black_box(layer)
+        });
     });
     group.finish();
 }
@@ -129,7 +191,7 @@ fn convolution(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(ops, linear, attention_benches, convolution);
+criterion_group!(ops, linear, precisions, attention_benches, convolution);
 fn main() {
     nn::process::prepare();
     ops();

@@ -19,9 +19,23 @@ pub struct Checkpoints {
     gradients: Arc<Mutex<Option<GradStore>>>,
     /// Inside of a part that runs again; there are no further checkpoints there.
     recomputing: bool,
+    /// Blocks from this one on keep all they need.
+    blocks: Option<usize>,
 }
 
 impl Checkpoints {
+    /// Only the first `blocks` blocks of a model run as checkpoints: memory between none and all.
+    pub fn of_blocks(blocks: usize) -> Self {
+        Self {
+            blocks: Some(blocks),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn includes(&self, block: usize) -> bool {
+        self.blocks.is_none_or(|blocks| block < blocks)
+    }
+
     pub(crate) fn recomputing() -> Self {
         Self {
             recomputing: true,

@@ -10,6 +10,7 @@
 //! | [`weights`] | safetensors, where a missing, left over, misshapen or non-finite tensor is an error |
 //! | [`random`] | numbers that depend on seed, name and counter alone, not on the order of calls |
 //! | [`mode`] | inference or training (dropout, checkpoints) |
+//! | [`interval`] | stretches of a flow's time that adapters may be limited to |
 //! | [`checkpoint`] | parts that run again in the backward pass instead of keeping their intermediates |
 //! | [`gradients_in_shares`] | a batch in parts, side by side |
 //! | [`optimizer`], [`schedule`] | AdamW, clipping, learning rate |
@@ -38,6 +39,7 @@
 //! ```
 
 pub mod checkpoint;
+pub mod interval;
 mod known;
 pub mod linear;
 mod matrix;
@@ -53,8 +55,10 @@ mod storage;
 pub mod weights;
 
 pub use checkpoint::{Checkpoints, checkpointed};
+pub use interval::TimeInterval;
 pub use linear::{
-    Delta, Linear, LoraWeights, Magnitude, VisitLinears, WeightChange, WeightPrecision,
+    Delta, FourBit, FourBitCode, Linear, LoraWeights, Magnitude, TrainedChange, TrainedMethod,
+    TrainedOptions, VisitLinears, WeightChange, WeightPrecision,
 };
 pub use mode::Mode;
 pub use optimizer::{AdamW, AdamWOptions, clip_factor};

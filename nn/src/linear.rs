@@ -6,19 +6,27 @@
 //! | frozen | some | x, A, B (the weight is captured by the op, so none is ever computed for it) |
 //! | variable | any | x, weight, bias, and A, B of the adapters |
 //!
-//! Beside them there are other changes of the weight ([`WeightChange`]: DoRA, LoKr), for finished adapters.
+//! Beside them there are other changes of the weight (DoRA, LoKr): [`WeightChange`] for finished adapters, and
+//! [`TrainedChange`] while they are trained.
 
 mod change;
 mod composed;
+mod four_bit;
+mod gain;
+mod kronecker;
 mod op;
 mod stored;
+mod trained;
 
 pub use change::{Delta, Magnitude, WeightChange};
+pub use four_bit::{BlockScales, DoubleScales, FourBit, FourBitCode, NF4_BLOCK};
 pub use stored::WeightPrecision;
+pub use trained::{TrainedChange, TrainedMethod, TrainedOptions};
 
+use crate::interval::TimeInterval;
 use crate::mode::Mode;
 use crate::weights::{Scope, WeightsError};
-use candle_core::{D, Result, Tensor, bail};
+use candle_core::{D, Device, Result, Tensor, bail};
 use stored::Stored;
 
 /// One adapter of a linear layer.
@@ -34,14 +42,22 @@ pub struct LoraWeights {
     pub dropout: f64,
 }
 
+/// An adapter and the times it acts at.
+#[derive(Clone)]
+struct Limited {
+    adapter: LoraWeights,
+    times: TimeInterval,
+}
+
 /// `y = x W^T + b`, with any number of adapters.
 #[derive(Clone)]
 pub struct Linear {
     name: String,
     weight: Stored,
     bias: Option<Tensor>,
-    adapters: Vec<LoraWeights>,
+    adapters: Vec<Limited>,
     changes: Vec<change::Attached>,
+    trained: Vec<TrainedChange>,
 }
 
 impl Linear {
@@ -73,6 +89,7 @@ impl Linear {
             },
             adapters: Vec::new(),
             changes: Vec::new(),
+            trained: Vec::new(),
         })
     }
 
@@ -97,6 +114,7 @@ impl Linear {
             bias,
             adapters: Vec::new(),
             changes: Vec::new(),
+            trained: Vec::new(),
         })
     }
 
@@ -130,42 +148,82 @@ impl Linear {
                 self.in_features()
             );
         }
-        let y = match x.device().is_cpu() {
-            true => self.low_rank(&x.contiguous()?, mode, needed)?,
-            false => composed::forward(self, x, mode)?,
+        let y = match self.trained.is_empty() {
+            true => self.adapted(x, mode, needed)?,
+            false => self.with_trained(x, mode, needed)?,
         };
-        self.changed(x, y)
+        self.changed(x, y, mode)
+    }
+
+    /// The layer with its low-rank adapters.
+    fn adapted(&self, x: &Tensor, mode: &Mode, needed: bool) -> Result<Tensor> {
+        match x.device().is_cpu() {
+            true => self.low_rank(&x.contiguous()?, mode, needed),
+            false => composed::forward(self, x, mode),
+        }
+    }
+
+    /// The layer with its low-rank adapters and with what is trained on it.
+    fn with_trained(&self, x: &Tensor, mode: &Mode, needed: bool) -> Result<Tensor> {
+        let rows = x.reshape(((), self.in_features()))?.contiguous()?;
+        let whole = match (self.trained.as_slice(), self.adapters.is_empty()) {
+            ([only], true) => only.whole(self, &rows, mode)?,
+            _ => None,
+        };
+        let y = match whole {
+            Some(y) => y,
+            None => {
+                let mut y = self.adapted(&rows, mode, needed)?;
+                for (number, trained) in self.trained.iter().enumerate() {
+                    let number = self.adapters.len() + number;
+                    y = (y + trained.added(self, &rows, number, mode, needed)?)?;
+                }
+                y
+            }
+        };
+        let mut shape = x.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = self.out_features();
+        }
+        y.reshape(shape)
     }
 
     /// The layer with its low-rank adapters, on the CPU.
     fn low_rank(&self, x: &Tensor, mode: &Mode, needed: bool) -> Result<Tensor> {
         let trained = self.weight.track_op() || self.bias.as_ref().is_some_and(Tensor::track_op);
-        let (mut y, remaining) = match self.adapters.split_first() {
-            _ if trained => (
-                op::trainable(x, &self.weight.widened()?, self.bias.as_ref())?,
-                self.adapters.as_slice(),
-            ),
-            None => return op::frozen(x, &self.weight, self.bias.as_ref(), needed),
-            Some((first, rest)) => {
-                let base = Some((&self.weight, self.bias.as_ref()));
-                let mask = self.keep_mask(0, first, x, mode);
-                (op::adapted(x, base, first, mask, needed)?, rest)
-            }
+        let mut acting = self.acting(mode);
+        let mut y = match trained {
+            true => op::trainable(x, &self.weight.widened()?, self.bias.as_ref())?,
+            false => match acting.next() {
+                None => return op::frozen(x, &self.weight, self.bias.as_ref(), needed),
+                Some((number, first)) => {
+                    let base = Some((&self.weight, self.bias.as_ref()));
+                    let mask = self.keep_mask(number, first.dropout, x, mode);
+                    op::adapted(x, base, first, mask, needed)?
+                }
+            },
         };
-        let fused = self.adapters.len() - remaining.len();
-        for (number, adapter) in remaining.iter().enumerate() {
-            let mask = self.keep_mask(number + fused, adapter, x, mode);
+        for (number, adapter) in acting {
+            let mask = self.keep_mask(number, adapter.dropout, x, mode);
             y = (y + op::adapted(x, None, adapter, mask, needed)?)?;
         }
         Ok(y)
     }
 
+    /// The low-rank adapters that act in this mode, with their numbers among all.
+    fn acting(&self, mode: &Mode) -> impl Iterator<Item = (usize, &LoraWeights)> {
+        let adapters = self.adapters.iter().enumerate();
+        adapters
+            .filter(|(_, limited)| mode.is_within(&limited.times))
+            .map(|(number, limited)| (number, &limited.adapter))
+    }
+
     /// `y` and what the changes add to it; those at strength 0 leave every bit as it is.
-    fn changed(&self, x: &Tensor, y: Tensor) -> Result<Tensor> {
+    fn changed(&self, x: &Tensor, y: Tensor, mode: &Mode) -> Result<Tensor> {
         let mut at_work = self
             .changes
             .iter()
-            .filter(|attached| attached.change.strength != 0.0)
+            .filter(|attached| attached.change.strength != 0.0 && mode.is_within(&attached.times))
             .peekable();
         if at_work.peek().is_none() {
             return Ok(y);
@@ -182,8 +240,13 @@ impl Linear {
     fn bare_product(&self, x: &Tensor) -> Result<Tensor> {
         match x.device().is_cpu() {
             true => op::frozen(x, &self.weight, None, true),
-            false => composed::product(x, &self.weight.in_memory()?.t()?),
+            false => composed::frozen(x, &self.weight),
         }
+    }
+
+    /// Where the weight lies.
+    fn device(&self) -> Device {
+        self.weight.device()
     }
 
     /// Full name of the layer's tensors without `.weight`: what adapter files call it.
@@ -227,8 +290,8 @@ impl Linear {
     }
 
     /// The adapters attached now.
-    pub fn adapters(&self) -> &[LoraWeights] {
-        &self.adapters
+    pub fn adapters(&self) -> impl ExactSizeIterator<Item = &LoraWeights> {
+        self.adapters.iter().map(|limited| &limited.adapter)
     }
 
     /// Adds an adapter; several add up.
@@ -236,6 +299,14 @@ impl Linear {
     /// # Errors
     /// When its shapes do not fit the layer, or its dropout is not in `[0, 1)`.
     pub fn attach(&mut self, adapter: LoraWeights) -> Result<()> {
+        self.attach_during(adapter, TimeInterval::ALL)
+    }
+
+    /// The same for an adapter that acts at some times of a flow's way alone ([`Mode::Sampling`]).
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    pub fn attach_during(&mut self, adapter: LoraWeights, times: TimeInterval) -> Result<()> {
         let (rank, in_features) = adapter.a.dims2()?;
         let (out_features, b_rank) = adapter.b.dims2()?;
         if (in_features, out_features, b_rank) != (self.in_features(), self.out_features(), rank) {
@@ -256,7 +327,7 @@ impl Linear {
                 adapter.scale
             );
         }
-        self.adapters.push(adapter);
+        self.adapters.push(Limited { adapter, times });
         Ok(())
     }
 
@@ -266,8 +337,20 @@ impl Linear {
     /// # Errors
     /// When its shapes do not fit the layer.
     pub fn attach_change(&mut self, change: WeightChange) -> Result<()> {
+        self.attach_change_during(change, TimeInterval::ALL)
+    }
+
+    /// The same for a change that acts at some times of a flow's way alone ([`Mode::Sampling`]).
+    ///
+    /// # Errors
+    /// As [`attach_change`](Self::attach_change).
+    pub fn attach_change_during(
+        &mut self,
+        change: WeightChange,
+        times: TimeInterval,
+    ) -> Result<()> {
         let dims = (self.out_features(), self.in_features());
-        let attached = change::Attached::new(change, || self.weight.widened(), dims);
+        let attached = change::Attached::new(change, times, || self.weight.widened(), dims);
         match attached {
             Ok(attached) => self.changes.push(attached),
             Err(error) => bail!("{}: {error}", self.name),
@@ -280,8 +363,40 @@ impl Linear {
         self.changes.iter().map(|attached| &attached.change)
     }
 
+    /// Whether some of what is attached acts at one of these times of a flow's way and not at the other one.
+    pub fn differs_between(&self, one: f32, other: f32) -> bool {
+        self.times()
+            .any(|times| times.contains(one) != times.contains(other))
+    }
+
+    /// The times of everything finished that is attached.
+    fn times(&self) -> impl Iterator<Item = &TimeInterval> {
+        let adapters = self.adapters.iter().map(|limited| &limited.times);
+        adapters.chain(self.changes.iter().map(|attached| &attached.times))
+    }
+
+    /// Adds a change that is trained: steps of the optimizer on its variables are seen by the next forward. As all changes
+    /// it is taken from the weight that the layer had when the change was made, so keep that.
+    ///
+    /// # Errors
+    /// When it was made for a layer of other sizes.
+    pub fn attach_trained(&mut self, change: &TrainedChange) -> Result<()> {
+        let (outputs, inputs) = change.dims()?;
+        if (outputs, inputs) != (self.out_features(), self.in_features()) {
+            bail!(
+                "{}: a change for a layer of {inputs} to {outputs} features on one of {} to {}",
+                self.name,
+                self.in_features(),
+                self.out_features()
+            );
+        }
+        self.trained.push(change.clone());
+        Ok(())
+    }
+
     /// Removes every adapter; the layer is the base again.
     pub fn detach_all(&mut self) {
+        self.trained.clear();
         self.adapters.clear();
         self.changes.clear();
     }
@@ -290,8 +405,17 @@ impl Linear {
     /// tensor: copies of this layer keep theirs.
     ///
     /// # Errors
-    /// When candle fails.
+    /// When an adapter acts at some times alone, which a weight cannot, or candle fails.
     pub fn merge(&mut self) -> Result<()> {
+        if let Some(times) = self.times().find(|times| **times != TimeInterval::ALL) {
+            bail!(
+                "{}: an adapter that acts at the times {times} alone cannot be folded into a weight, which acts at all",
+                self.name
+            );
+        }
+        for trained in std::mem::take(&mut self.trained) {
+            self.attach_change(trained.change()?)?;
+        }
         if let Some(difference) = self.changes_difference()? {
             // What the changes add is taken from the weight before the adapters are folded into it.
             self.merge_low_rank()?;
@@ -317,7 +441,7 @@ impl Linear {
     }
 
     fn merge_low_rank(&mut self) -> Result<()> {
-        for adapter in self.adapters.drain(..) {
+        for Limited { adapter, .. } in self.adapters.drain(..) {
             let product = adapter.b.detach().matmul(&adapter.a.detach())?;
             let sum = (self.weight.widened()?.detach() + (product * adapter.scale)?)?;
             self.weight = Stored::Whole(sum);
@@ -325,19 +449,9 @@ impl Linear {
         Ok(())
     }
 
-    fn keep_mask(
-        &self,
-        number: usize,
-        adapter: &LoraWeights,
-        x: &Tensor,
-        mode: &Mode,
-    ) -> Option<Vec<u8>> {
+    fn keep_mask(&self, number: usize, dropout: f64, x: &Tensor, mode: &Mode) -> Option<Vec<u8>> {
         let stream = mode.dropout(&self.name)?;
-        (adapter.dropout > 0.0).then(|| {
-            stream
-                .at(number as u64)
-                .keep_mask(x.elem_count(), adapter.dropout)
-        })
+        (dropout > 0.0).then(|| stream.at(number as u64).keep_mask(x.elem_count(), dropout))
     }
 }
 
@@ -350,6 +464,7 @@ impl std::fmt::Debug for Linear {
             .field("out_features", &self.out_features())
             .field("adapters", &self.adapters.len())
             .field("changes", &self.changes.len())
+            .field("trained", &self.trained.len())
             .finish_non_exhaustive()
     }
 }

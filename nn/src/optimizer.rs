@@ -49,6 +49,8 @@ struct Parameter {
     var: Var,
     mean: Vec<f32>,
     square: Vec<f32>,
+    /// Multiple of the learning rate that this one takes.
+    rate_ratio: f64,
     /// Updates so far; a variable that got no gradient in a step is left alone and does not count it.
     steps: u32,
 }
@@ -71,6 +73,7 @@ impl AdamW {
                     var,
                     mean: vec![0.0; count],
                     square: vec![0.0; count],
+                    rate_ratio: 1.0,
                     steps: 0,
                 })
             })
@@ -79,6 +82,16 @@ impl AdamW {
             options,
             parameters,
         })
+    }
+
+    /// Lets some parameters learn at a multiple of the rate, found by their names (LoRA+, Hayou et al. 2024, arXiv:2402.12354: the factors
+    /// B at a higher one than A).
+    #[must_use]
+    pub fn with_rate_ratios(mut self, ratio_of: impl Fn(&str) -> f64) -> Self {
+        for parameter in &mut self.parameters {
+            parameter.rate_ratio = ratio_of(&parameter.name);
+        }
+        self
     }
 
     /// L2 norm over the gradients of all parameters.
@@ -101,22 +114,20 @@ impl AdamW {
     }
 
     /// One update with every gradient multiplied by `factor` (see [`clip_factor`]; 1 changes nothing). Parameters
-    /// without a gradient stay as they are.
+    /// without a gradient stay as they are. Gives the L2 norm of the change.
     ///
     /// # Errors
     /// When a gradient is not f32.
-    pub fn step(&mut self, gradients: &GradStore, learning_rate: f64, factor: f64) -> Result<()> {
+    pub fn step(&mut self, gradients: &GradStore, learning_rate: f64, factor: f64) -> Result<f64> {
+        let mut change = 0.0;
         for parameter in &mut self.parameters {
             if let Some(gradient) = gradients.get(parameter.var.as_tensor()) {
-                parameter.update(
-                    &on_cpu(gradient)?,
-                    &self.options,
-                    learning_rate,
-                    factor as f32,
-                )?;
+                let rate = learning_rate * parameter.rate_ratio;
+                change +=
+                    parameter.update(&on_cpu(gradient)?, &self.options, rate, factor as f32)?;
             }
         }
-        Ok(())
+        Ok(change.sqrt())
     }
 
     /// The trained variables, in the order given to [`new`](Self::new).
@@ -138,6 +149,7 @@ impl AdamW {
             mean,
             square,
             steps,
+            ..
         } in &self.parameters
         {
             state.insert(
@@ -200,13 +212,14 @@ fn on_cpu(gradient: &Tensor) -> Result<Tensor> {
 }
 
 impl Parameter {
+    /// The squared norm of the change.
     fn update(
         &mut self,
         gradient: &Tensor,
         options: &AdamWOptions,
         rate: f64,
         factor: f32,
-    ) -> Result<()> {
+    ) -> Result<f64> {
         self.steps += 1;
         let steps = self.steps as i32;
         let keep = (1.0 - rate * options.weight_decay) as f32;
@@ -219,7 +232,7 @@ impl Parameter {
         );
         let (rest1, rest2) = ((1.0 - options.beta1) as f32, (1.0 - options.beta2) as f32);
         let mut values: Vec<f32> = self.var.flatten_all()?.to_vec1()?;
-        with_values("adamw", [gradient], |[gradient]| {
+        let change = with_values("adamw", [gradient], |[gradient]| {
             let moments = self
                 .mean
                 .par_chunks_mut(PARALLEL_MIN)
@@ -227,10 +240,12 @@ impl Parameter {
             let weights = values
                 .par_chunks_mut(PARALLEL_MIN)
                 .zip(gradient.par_chunks(PARALLEL_MIN));
-            moments
+            // Added up in the order of the chunks, so that the sum is the same at any number of threads.
+            let changes: Vec<f64> = moments
                 .zip(weights)
-                .for_each(|((mean, square), (values, gradient))| {
+                .map(|((mean, square), (values, gradient))| {
                     vectorized(|| {
+                        let mut change = 0.0f32;
                         let moments = mean.iter_mut().zip(square.iter_mut());
                         for ((mean, square), (value, gradient)) in
                             moments.zip(values.iter_mut().zip(gradient))
@@ -238,18 +253,23 @@ impl Parameter {
                             let gradient = gradient * factor;
                             *mean = beta1 * *mean + rest1 * gradient;
                             *square = beta2 * *square + rest2 * gradient * gradient;
+                            let before = *value;
                             *value =
-                                *value * keep - pace * *mean / (square.sqrt() / root + epsilon);
+                                before * keep - pace * *mean / (square.sqrt() / root + epsilon);
+                            change += (*value - before) * (*value - before);
                         }
-                    });
-                });
-            Ok(())
+                        f64::from(change)
+                    })
+                })
+                .collect();
+            Ok(changes.iter().sum())
         })?;
         self.var.set(&Tensor::from_vec(
             values,
             self.var.shape(),
             self.var.device(),
-        )?)
+        )?)?;
+        Ok(change)
     }
 }
 
@@ -303,6 +323,21 @@ mod tests {
         }
         let found = f64::from(var.to_vec1::<f32>().unwrap()[0]);
         assert!((found - weight).abs() < 1e-5, "{found} {weight}");
+    }
+
+    #[test]
+    fn a_step_tells_how_far_it_went_and_rates_may_differ() {
+        let step = |ratio: f64| {
+            let (var, optimizer) = setup(&[1.0, 4.0]);
+            let mut optimizer = optimizer.with_rate_ratios(|_| ratio);
+            let gradients = loss(&var, &[3.0, 3.0]).backward().unwrap();
+            let change = optimizer.step(&gradients, 0.01, 1.0).unwrap();
+            let after = var.to_vec1::<f32>().unwrap();
+            let norm = (after[0] - 1.0).hypot(after[1] - 4.0);
+            assert!((change - f64::from(norm)).abs() < 1e-6);
+            change
+        };
+        assert!((step(16.0) / step(1.0) - 16.0).abs() < 1e-3);
     }
 
     #[test]

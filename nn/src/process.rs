@@ -29,13 +29,19 @@ pub fn prepare() -> bool {
 /// each physical core. Two threads on one core share its vector units and gain nothing in matrix products. Does nothing
 /// when the threads run already.
 pub fn use_threads(threads: Option<usize>) {
+    use_threads_beside(threads, 1);
+}
+
+/// The same for one of several processes on this machine that share its cores.
+pub fn use_threads_beside(threads: Option<usize>, processes: usize) {
     /// A backward pass walks its graph by recursion, on any thread.
     const STACK_BYTES: usize = 256 << 20;
     let count = match threads {
         Some(count) => count,
         // Rayon reads the variable itself.
         None if std::env::var_os("RAYON_NUM_THREADS").is_some() => 0,
-        None => num_cpus::get_physical().clamp(1, num_cpus::get()),
+        // A process that is bound to some of the cores sees those alone.
+        None => (num_cpus::get_physical() / processes.max(1)).clamp(1, num_cpus::get()),
     };
     let built = rayon::ThreadPoolBuilder::new()
         .num_threads(count)
@@ -44,6 +50,16 @@ pub fn use_threads(threads: Option<usize>) {
     if built.is_err() {
         tracing::debug!(count, "threads run already");
     }
+}
+
+/// The most memory that was resident at any time, in bytes; none where the system does not tell.
+pub fn peak_memory_bytes() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: usize = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 fn keep_candle_on_one_thread() -> bool {

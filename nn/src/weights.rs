@@ -280,7 +280,7 @@ impl Weights {
         let asked = match self.precision {
             WeightPrecision::F16 => ElementType::F16,
             WeightPrecision::Bf16 => ElementType::BF16,
-            WeightPrecision::F32 | WeightPrecision::Int8 => return Ok(None),
+            WeightPrecision::F32 | WeightPrecision::Int8 | WeightPrecision::Nf4 => return Ok(None),
         };
         let bytes = match stored == Some(asked) {
             true => file.mapped(name),

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 
 use candle_core::{Device, Tensor, Var};
 use nn::{
-    Delta, Linear, LoraWeights, Magnitude, Mode, Stream, WeightChange, WeightPrecision, Weights,
+    Delta, Linear, LoraWeights, Magnitude, Mode, Stream, TimeInterval, WeightChange,
+    WeightPrecision, Weights,
 };
 use testing::{assert_close, assert_equal, assert_gradients, pseudo_random};
 
@@ -201,7 +202,7 @@ fn merging_equals_attaching() {
     let attached = layer.forward(&x, &Mode::Inference).unwrap();
     let before = layer.clone();
     layer.merge().unwrap();
-    assert!(layer.adapters().is_empty());
+    assert!(layer.adapters().len() == 0);
     assert_close(
         "merged",
         &layer.forward(&x, &Mode::Inference).unwrap(),
@@ -261,11 +262,12 @@ fn adapters_that_do_not_fit_are_refused() {
     );
 }
 
-const PRECISIONS: [WeightPrecision; 4] = [
+const PRECISIONS: [WeightPrecision; 5] = [
     WeightPrecision::F32,
     WeightPrecision::F16,
     WeightPrecision::Bf16,
     WeightPrecision::Int8,
+    WeightPrecision::Nf4,
 ];
 
 /// Sizes with whole and broken tiles and blocks.
@@ -328,7 +330,7 @@ fn large_gradients_through_stored_weights_equal_those_through_the_widened_weight
 
 #[test]
 fn storing_rounds_as_much_as_the_precision_says() {
-    let relative = [0.0, 5e-4, 4e-3, 4e-3];
+    let relative = [0.0, 5e-4, 4e-3, 4e-3, 0.16];
     for (precision, relative) in PRECISIONS.into_iter().zip(relative) {
         let mut layer = layer(130, 33, false);
         let before = layer.weight().unwrap();
@@ -517,7 +519,7 @@ fn changes_and_adapters_add_up() {
     let attached = all.forward(&x, &Mode::Inference).unwrap();
     assert_close("attached", &attached, &expected, 1e-5);
     all.merge().unwrap();
-    assert!(all.adapters().is_empty() && all.changes().len() == 0);
+    assert!(all.adapters().len() == 0 && all.changes().len() == 0);
     let merged = all.forward(&x, &Mode::Inference).unwrap();
     assert_close("merged", &merged, &expected, 1e-5);
 }
@@ -543,4 +545,53 @@ fn a_change_of_other_sizes_names_the_layer() {
         .unwrap_err()
         .to_string();
     assert!(text.contains("small") && text.contains("(4, 6)"), "{text}");
+}
+
+#[test]
+fn adapters_act_at_their_times_and_always_where_there_is_no_time() {
+    let times = |from, to| TimeInterval::new(from, to).unwrap();
+    let x = pseudo_random((2, 3, 6), 1);
+    let lora = || adapter(pseudo_random((2, 6), 2), pseudo_random((4, 2), 3), 0.0);
+    let lokr = || kronecker(1.5, 0.7, None);
+    let at = |layer: &Linear, time| layer.forward(&x, &Mode::Sampling { time }).unwrap();
+    let base = layer(6, 4, true);
+    let mut always = base.clone();
+    always.attach(lora()).unwrap();
+    always.attach_change(lokr()).unwrap();
+    let mut halves = base.clone();
+    let mut late = base.clone();
+    let mut never = base.clone();
+    for (from, to) in [(0.0, 0.5), (0.5, 1.0)] {
+        halves.attach_during(lora(), times(from, to)).unwrap();
+        halves
+            .attach_change_during(lokr(), times(from, to))
+            .unwrap();
+    }
+    late.attach_during(lora(), times(0.5, 1.0)).unwrap();
+    late.attach_change_during(lokr(), times(0.5, 1.0)).unwrap();
+    never.attach_during(lora(), times(0.5, 0.5)).unwrap();
+    for time in [0.0, 0.3, 0.5, 0.9, 1.0] {
+        assert_equal(
+            "always",
+            &at(&always, time),
+            &always.forward(&x, &Mode::Inference).unwrap(),
+        );
+        assert_equal("halves", &at(&halves, time), &at(&always, time));
+        assert_equal("never", &at(&never, time), &at(&base, time));
+        let expected = if time < 0.5 { &base } else { &always };
+        assert_equal("late", &at(&late, time), &at(expected, time));
+    }
+    assert_equal(
+        "without a time",
+        &late.forward(&x, &Mode::Inference).unwrap(),
+        &at(&always, 0.0),
+    );
+    assert!(late.differs_between(0.3, 0.5) && !late.differs_between(0.5, 0.9));
+    assert!(!always.differs_between(0.0, 1.0) && !never.differs_between(0.4, 0.5));
+    let error = late.merge().unwrap_err().to_string();
+    assert!(
+        error.contains("0.5-1") && error.contains("layer"),
+        "{error}"
+    );
+    assert_equal("kept", &at(&late, 0.9), &at(&always, 0.9));
 }

@@ -172,6 +172,12 @@ impl DiffusionTransformer {
         Ok(EncodedText { text, fused })
     }
 
+    /// Whether adapters that act at some times alone make of a text something else at one time than at the other.
+    pub fn text_differs_between(&self, one: f32, other: f32) -> bool {
+        let mut linears = self.text.linears().chain(&self.fusions);
+        linears.any(|linear| linear.differs_between(one, other))
+    }
+
     /// [`forward_traced`](Self::forward_traced) with the text encoded before; `inputs.text` is not looked at.
     ///
     /// # Errors
@@ -197,7 +203,7 @@ impl DiffusionTransformer {
         let positions = RotaryTable::new(x.dim(1)?, self.config.head_dim(), ROTARY_THETA)?;
         for (number, block) in self.blocks.iter().enumerate() {
             let name = format!("block{number}");
-            x = block.forward(&x, &positions, mode, &name, trace)?;
+            x = block.forward(&x, &positions, &mode.of_block(number), &name, trace)?;
             if let Some(fused) = encoded.fused.get(number) {
                 trace(&format!("text_fusion{number}"), fused);
                 x = (x + fused)?;

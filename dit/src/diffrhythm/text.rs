@@ -103,6 +103,14 @@ fn positions(frames: usize, width: usize, device: &candle_core::Device) -> Resul
     Tensor::from_vec(values, (frames, width), device)
 }
 
+impl TextEmbedding {
+    pub(crate) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.blocks
+            .iter()
+            .flat_map(|block| [&block.pwconv1, &block.pwconv2])
+    }
+}
+
 impl VisitLinears for TextEmbedding {
     fn visit_linears(&mut self, visit: &mut dyn FnMut(&mut Linear)) {
         for block in &mut self.blocks {

@@ -131,7 +131,7 @@ impl StableAudioTransformer {
         for (number, block) in self.blocks.iter().enumerate() {
             // A copy for each block: gradients for the prompt then add up in one order, with checkpoints and without.
             let prompt = prompt.copy()?;
-            x = block.forward(&x, &prompt, &around, mode)?;
+            x = block.forward(&x, &prompt, &around, &mode.of_block(number))?;
             trace(&format!("block{number}"), &x);
         }
         let frames = inputs.x.dim(2)?;

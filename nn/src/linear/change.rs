@@ -6,6 +6,7 @@
 //! `W' = magnitude / norm(V) V`. At a strength s the layer's weight is `W + s (W' - W)`; changes of one layer are each
 //! taken from the same W and add up.
 
+use crate::interval::TimeInterval;
 use candle_core::{DType, Result, Tensor, bail};
 
 /// The direction that a weight is moved in.
@@ -74,7 +75,7 @@ impl Delta {
     }
 
     /// Its product with the rows of `x` `[rows, in_features]`: `[rows, out_features]`.
-    fn apply(&self, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn apply(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::LowRank { a, b } => x.matmul(&a.t()?)?.matmul(&b.t()?),
             Self::Kronecker { outer, inner } => {
@@ -151,6 +152,7 @@ impl WeightChange {
 #[derive(Clone, Debug)]
 pub(super) struct Attached {
     pub(super) change: WeightChange,
+    pub(super) times: TimeInterval,
     /// `magnitude / norm(V)`, `[1, out_features]` or `[1, in_features]`.
     gain: Option<Tensor>,
 }
@@ -158,6 +160,7 @@ pub(super) struct Attached {
 impl Attached {
     pub(super) fn new(
         change: WeightChange,
+        times: TimeInterval,
         weight: impl FnOnce() -> Result<Tensor>,
         dims: (usize, usize),
     ) -> Result<Self> {
@@ -179,7 +182,11 @@ impl Attached {
                 Some(gain.reshape((1, gain.elem_count()))?)
             }
         };
-        Ok(Self { change, gain })
+        Ok(Self {
+            change,
+            times,
+            gain,
+        })
     }
 
     /// What it adds to the layer's output. `x`: `[rows, in_features]`; `product`: rows of `x W^T`, the layer without its

@@ -2,6 +2,7 @@
 //! gradient here either, and may be kept in 16 bits: then the product's operands are, and its result is f32 again.
 
 use super::Linear;
+use super::stored::Stored;
 use crate::known::with_backward;
 use crate::mode::Mode;
 use candle_core::{DType, Result, Tensor};
@@ -10,26 +11,18 @@ use candle_core::{DType, Result, Tensor};
 pub(super) fn forward(layer: &Linear, x: &Tensor, mode: &Mode) -> Result<Tensor> {
     let mut shape = x.dims().to_vec();
     let x = x.reshape(((), layer.in_features()))?;
-    let weight = layer.weight.in_memory()?;
-    let trained = weight.track_op() || layer.bias.as_ref().is_some_and(Tensor::track_op);
+    let trained = layer.weight.track_op() || layer.bias.as_ref().is_some_and(Tensor::track_op);
     let mut y = match trained {
-        true => x.matmul(&weight.t()?)?,
-        false => {
-            let y = product(&x.detach(), &weight.t()?)?;
-            with_backward(&x, &y, move |gradient| product(gradient, &weight))?
-        }
+        true => x.matmul(&layer.weight.in_memory()?.t()?)?,
+        false => frozen(&x, &layer.weight)?,
     };
     if let Some(bias) = &layer.bias {
         y = y.broadcast_add(bias)?;
     }
-    for (number, adapter) in layer.adapters.iter().enumerate() {
-        let dropped = match layer.keep_mask(number, adapter, &x, mode) {
+    for (number, adapter) in layer.acting(mode) {
+        let dropped = match layer.keep_mask(number, adapter.dropout, &x, mode) {
             None => x.clone(),
-            Some(keep) => {
-                let keep = Tensor::from_vec(keep, x.shape(), x.device())?;
-                let factor = 1.0 / (1.0 - adapter.dropout);
-                ((&x * keep.to_dtype(DType::F32)?)? * factor)?
-            }
+            Some(keep) => dropped(&x, keep, adapter.dropout)?,
         };
         let low = dropped.matmul(&adapter.a.t()?)?;
         y = (y + (low.matmul(&adapter.b.t()?)? * adapter.scale)?)?;
@@ -40,8 +33,24 @@ pub(super) fn forward(layer: &Linear, x: &Tensor, mode: &Mode) -> Result<Tensor>
     y.reshape(shape)
 }
 
+/// `x` without what is not kept, the rest grown so that the expected value stays.
+pub(super) fn dropped(x: &Tensor, keep: Vec<u8>, probability: f64) -> Result<Tensor> {
+    let keep = Tensor::from_vec(keep, x.shape(), x.device())?;
+    (x * keep.to_dtype(DType::F32)?)? * (1.0 / (1.0 - probability))
+}
+
+/// `x W^T` with a gradient for x alone. A weight that is kept in fewer bits is widened for each of the two products, and
+/// not kept between them.
+pub(super) fn frozen(x: &Tensor, weight: &Stored) -> Result<Tensor> {
+    let y = product(&x.detach(), &weight.in_memory()?.t()?)?;
+    let weight = weight.clone();
+    with_backward(x, &y, move |gradient| {
+        product(gradient, &weight.in_memory()?)
+    })
+}
+
 /// In the weight's precision.
-pub(super) fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     x.to_dtype(weight.dtype())?
         .matmul(weight)?
         .to_dtype(DType::F32)
@@ -51,6 +60,7 @@ pub(super) fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 mod tests {
     use super::*;
     use crate::linear::LoraWeights;
+    use crate::linear::four_bit::{FourBit, FourBitCode, FourBitTensors};
     use crate::random::Stream;
     use candle_core::{Device, Var};
     use testing::{assert_close, device, pseudo_random_on};
@@ -104,6 +114,39 @@ mod tests {
                     assert_close(name, found, expected, 1e-6);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn four_bits_in_tensors_are_the_same_weight() {
+        for (block, shape) in [(64, (5, 67)), (32, (33, 130)), (64, (130, 192))] {
+            for double in [false, true] {
+                let values = pseudo_random_on(shape, 1, &Device::Cpu);
+                let values = values.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let kept = FourBit::quantise(&values, FourBitCode::Nf4, block, double).unwrap();
+                let tensors = FourBitTensors::new(&kept, shape, &device()).unwrap();
+                let expected = Tensor::from_vec(kept.dequantised(), shape, &device()).unwrap();
+                assert_close("weight", &tensors.widened().unwrap(), &expected, 1e-7);
+            }
+        }
+    }
+
+    #[test]
+    fn four_bits_in_tensors_multiply_and_have_the_gradient() {
+        let layer = Linear::new("x", pseudo_random_on((5, 67), 1, &device()), None).unwrap();
+        let mut kept = layer.clone();
+        kept.weight = Stored::four_bit_on_device(&layer.weight().unwrap()).unwrap();
+        let plain = Linear::new("x", kept.weight().unwrap(), None).unwrap();
+        for batch in [1, 2] {
+            let x = Var::from_tensor(&pseudo_random_on((batch, 3, 67), 2, &device())).unwrap();
+            let run = |layer: &Linear| {
+                let y = forward(layer, &x, &Mode::Inference).unwrap();
+                let gradients = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+                (y, gradients.get(&x).unwrap().clone())
+            };
+            let ((y, gradient), (expected, expected_gradient)) = (run(&kept), run(&plain));
+            assert_close("value", &y, &expected, 1e-6);
+            assert_close("gradient", &gradient, &expected_gradient, 1e-6);
         }
     }
 }

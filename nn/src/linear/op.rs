@@ -45,10 +45,21 @@ pub(super) fn adapted(
         scale: adapter.scale as f32,
         dropout: keep.map(|keep| Dropout {
             keep,
-            factor: (1.0 / (1.0 - adapter.dropout)) as f32,
+            factor: kept_factor(adapter.dropout),
         }),
     };
     x.apply_op3(&adapter.a.contiguous()?, &adapter.b.contiguous()?, op)
+}
+
+/// `drop(x)`, with its gradient.
+pub(super) fn dropped(x: &Tensor, keep: Vec<u8>, probability: f64) -> Result<Tensor> {
+    let factor = kept_factor(probability);
+    x.contiguous()?.apply_op1(Dropout { keep, factor })
+}
+
+/// What is kept grows by this, so that the expected value stays.
+fn kept_factor(probability: f64) -> f32 {
+    (1.0 / (1.0 - probability)) as f32
 }
 
 /// A frozen weight, captured by the op that uses it.
@@ -263,7 +274,6 @@ impl CustomOp3 for Trainable {
 
 struct Dropout {
     keep: Vec<u8>,
-    /// `1 / (1 - probability)`, so that the expected value stays.
     factor: f32,
 }
 
@@ -279,6 +289,25 @@ impl Dropout {
                 }
             });
         });
+    }
+}
+
+impl CustomOp1 for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let mut values = slice("dropout", storage, layout)?.to_vec();
+        self.apply(&mut values);
+        Ok((CpuStorage::F32(values), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let gradient = incoming(gradient)?;
+        let mut for_x = with_values("dropout", [&gradient], |[gradient]| Ok(gradient.to_vec()))?;
+        self.apply(&mut for_x);
+        gradient_for(x, for_x)
     }
 }
 
