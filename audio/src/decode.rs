@@ -23,6 +23,7 @@ use crate::aac::{self, ImplicitWatch};
 use crate::integrity::{self, Fault, mpeg};
 use crate::section::Section;
 use crate::sniff::{self, Kind};
+use crate::tags;
 use crate::{AudioError, SampleFormat, StereoGains};
 
 /// Largest absolute sample, full scale being 1: its square and sums of many such squares are
@@ -86,6 +87,7 @@ pub struct Decoder {
     planes: Vec<Vec<f64>>,
     frames_decoded: u64,
     is_finished: bool,
+    tags: Vec<String>,
     /// The header leaves the length open: the sound ends where the file does.
     is_streamed: bool,
 }
@@ -147,11 +149,13 @@ impl Decoder {
             // A streaming writer cannot have known what it put into the `fact` chunk either.
             info.frames = None;
         }
+        let mut reader = opened.reader;
         Ok(Self {
             path: path.to_owned(),
+            tags: tags::of(reader.as_mut()),
             planes: vec![Vec::new(); info.stereo_gains.channels()],
             info,
-            reader: opened.reader,
+            reader,
             decoder,
             track_id: track.id,
             aac_watch: (format == SourceFormat::Aac).then(ImplicitWatch::default),
@@ -159,6 +163,12 @@ impl Decoder {
             is_finished: false,
             is_streamed: opened.is_streamed,
         })
+    }
+
+    /// Genre, mood, tempo and key, where the file itself tells them.
+    #[must_use]
+    pub fn tags(&self) -> &[String] {
+        &self.tags
     }
 
     /// What the header says.

@@ -41,6 +41,7 @@ mod resample;
 mod section;
 mod sniff;
 mod stereo;
+mod tags;
 mod wav;
 
 pub use buffer::{AudioBuffer, read, read_at};

@@ -8,11 +8,15 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::{ContentHasher, write_aside};
+use crate::{ContentHasher, remove_stale_parts, write_aside};
+
+/// Nobody takes as long to write an entry: what is older was left by a program that was killed.
+const STALE: Duration = Duration::from_secs(3600);
 
 /// An autoencoder's posterior for one piece, `[channels, frames]` row by row.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +75,7 @@ impl LatentCache {
             path: folder.to_owned(),
             source,
         })?;
+        remove_stale_parts(folder, STALE);
         Ok(Self {
             folder: folder.to_owned(),
         })

@@ -1,7 +1,9 @@
-//! Tags in a text file beside a sound: `song.txt` for `song.wav`.
+//! Tags in a file beside a sound: `song.txt` or `song.json` for `song.wav`.
 
 use std::io;
 use std::path::Path;
+
+use serde_json::Value;
 
 /// Tags from comma- or line-separated text: trimmed, empty ones dropped, the first of doubles kept.
 #[must_use]
@@ -16,13 +18,65 @@ pub fn parse_tags(text: &str) -> Vec<String> {
     tags
 }
 
-/// The tags of the sound at `path`; none when there is no sidecar.
-pub fn read_tags(path: &Path) -> io::Result<Vec<String>> {
-    match std::fs::read_to_string(path.with_extension("txt")) {
-        Ok(text) => Ok(parse_tags(&text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
+/// Tags from JSON: a list of them, or an object as other trainers write beside their pieces, of which `tags`, `caption`, `prompt` and
+/// `genre` (texts or lists of texts), `bpm` (a number, as `tempo:N`) and `key` or `keyscale` (as `key:TEXT`) are read.
+///
+/// # Errors
+/// In words, when it is no JSON or neither a list nor an object.
+pub fn parse_json_tags(text: &str) -> Result<Vec<String>, String> {
+    let text = text.trim_start_matches('\u{feff}');
+    let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let mut words = Vec::new();
+    match &value {
+        Value::Array(_) => words.extend(texts(&value)),
+        Value::Object(fields) => {
+            for name in ["tags", "caption", "prompt", "genre"] {
+                words.extend(fields.get(name).into_iter().flat_map(texts));
+            }
+            let tempo = fields.get("bpm").and_then(Value::as_f64);
+            words.extend(tempo.map(|tempo| format!("tempo:{tempo}")));
+            let key = fields.get("key").or(fields.get("keyscale"));
+            words.extend(key.and_then(Value::as_str).map(|key| format!("key:{key}")));
+        }
+        _ => return Err("expected a list of tags, or an object with \"tags\"".to_owned()),
     }
+    Ok(parse_tags(&words.join("\n")))
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(values) => values
+            .iter()
+            .filter_map(|value| value.as_str().map(str::to_owned))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The tags of the sound at `path`, of its `.txt` and its `.json`; none when there is no sidecar.
+///
+/// # Errors
+/// When one cannot be read; the message names it if it is the JSON.
+pub fn read_tags(path: &Path) -> io::Result<Vec<String>> {
+    let read = |ending: &str| match std::fs::read_to_string(path.with_extension(ending)) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    let mut tags = read("txt")?.map_or_else(Vec::new, |text| parse_tags(&text));
+    if let Some(text) = read("json")? {
+        let more = parse_json_tags(&text).map_err(|problem| {
+            let file = path.with_extension("json");
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{}: {problem}; mend it or take it away", file.display()),
+            )
+        })?;
+        tags.extend(more);
+        tags = parse_tags(&tags.join("\n"));
+    }
+    Ok(tags)
 }
 
 #[cfg(test)]
@@ -36,6 +90,38 @@ mod tests {
             ["piano", "slow", "minor key"]
         );
         assert!(parse_tags("\u{feff} , ").is_empty());
+    }
+
+    #[test]
+    fn other_trainers_json_is_read() {
+        assert_eq!(
+            parse_json_tags(r#"["piano", "slow"]"#).unwrap(),
+            ["piano", "slow"]
+        );
+        let object = r#"{"caption": "lofi, piano", "genre": ["jazz"], "bpm": 92, "keyscale": "A minor", "lyrics": "la"}"#;
+        assert_eq!(
+            parse_json_tags(object).unwrap(),
+            ["lofi", "piano", "jazz", "tempo:92", "key:A minor"]
+        );
+        for bad in ["3", "{", "\"piano\""] {
+            assert!(parse_json_tags(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn both_sidecars_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let sound = folder.path().join("a.wav");
+        std::fs::write(folder.path().join("a.txt"), "harp").unwrap();
+        std::fs::write(
+            folder.path().join("a.json"),
+            r#"{"tags": ["harp", "slow"]}"#,
+        )
+        .unwrap();
+        assert_eq!(read_tags(&sound).unwrap(), ["harp", "slow"]);
+        std::fs::write(folder.path().join("a.json"), "{").unwrap();
+        let error = read_tags(&sound).unwrap_err().to_string();
+        assert!(error.contains("a.json"), "{error}");
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::{FFT_SIZE, HOP, SAMPLE_RATE_HZ};
 /// Length of the stretches that are compared, in seconds.
 pub const STRETCH_SECS: f64 = 3.0;
 
+/// Below this similarity a stretch is no copy, however unlike each other the real pieces are.
+pub const COPY_SIMILARITY: f64 = 0.9;
+
 const LOWEST_HZ: f64 = 110.0;
 const BANDS: usize = 84;
 const FLOOR_DB: f32 = -60.0;

@@ -9,8 +9,11 @@ pub(crate) const FAINT_INK: Colour = [112, 112, 120];
 pub(crate) const GRID: Colour = [228, 228, 232];
 pub(crate) const MISSING: Colour = [204, 204, 208];
 
+/// Colours that series take before they repeat.
+pub(crate) const PALETTE_SIZE: usize = 6;
+
 /// Okabe and Ito, "Color Universal Design" (2008), without yellow (too faint on white) and black (the text's).
-const SERIES: [Colour; 6] = [
+const SERIES: [Colour; PALETTE_SIZE] = [
     [0, 114, 178],
     [213, 94, 0],
     [0, 158, 115],

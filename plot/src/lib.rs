@@ -1,6 +1,6 @@
-//! Small pictures without a window system: line charts and grids of heat maps, written as PNG.
+//! Small pictures without a window system: line charts and grids of heat maps, written as PNG; line charts also as SVG for pages.
 //!
-//! Labels come from a bitmap font compiled into the crate, so a machine without any font draws the same picture as
+//! Labels come from a bitmap font compiled into the crate (the page's own in SVG), so a machine without any font draws the same picture as
 //! a machine with hundreds. Nothing here knows about sound or training: callers bring numbers and labels with units.
 //!
 //! | module | holds |

@@ -12,6 +12,8 @@ use crate::encode::{PlotError, write_png};
 use crate::font::TextSize;
 use crate::ticks;
 
+mod svg;
+
 const DEFAULT_WIDTH: usize = 1000;
 const DEFAULT_HEIGHT: usize = 560;
 const MARGIN: usize = 18;
@@ -132,7 +134,7 @@ impl LineChart {
         self
     }
 
-    /// Draws the chart and writes it as PNG.
+    /// Draws the chart and writes it as PNG; [`LineChart::svg`] is for pages.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -177,15 +179,20 @@ impl LineChart {
         }
     }
 
-    /// The series' own colour, or the palette's; a faint series shares the colour of the series after it.
+    /// The series' own colour, or the palette's.
     fn colour_of(&self, index: usize) -> Colour {
+        self.series[index]
+            .colour
+            .unwrap_or_else(|| series_colour(self.palette_place(index)))
+    }
+
+    /// How many colours series before this one have taken; a faint series shares the colour of the series after it.
+    fn palette_place(&self, index: usize) -> usize {
         let faint_before = self.series[..index]
             .iter()
             .filter(|series| series.stroke == Stroke::Faint)
             .count();
-        self.series[index]
-            .colour
-            .unwrap_or_else(|| series_colour(index - faint_before))
+        index - faint_before
     }
 
     fn draw_markers(&self, canvas: &mut Canvas, area: Area, scale: &Scale) {
@@ -255,29 +262,37 @@ fn ink_of(series: &Series, colour: Colour) -> (Colour, f64) {
 
 fn draw_series(canvas: &mut Canvas, area: Area, scale: &Scale, series: &Series, colour: Colour) {
     let (colour, thickness) = ink_of(series, colour);
-    let place = |point: &(f64, f64)| {
-        let (x, y) = (scale.x_fraction(point.0), scale.y_fraction(point.1));
-        (x.is_finite() && y.is_finite()).then(|| (area.x_at(x), area.y_at(y)))
-    };
-    let places: Vec<Option<(f64, f64)>> = series.points.iter().map(place).collect();
+    let places = places_of(series, area, scale);
     for pair in places.windows(2) {
         if let [Some(from), Some(to)] = pair {
             canvas.line(*from, *to, thickness, colour);
         }
     }
-    let alone = |index: usize| {
-        let empty = |neighbour: Option<usize>| {
-            neighbour
-                .and_then(|i| places.get(i))
-                .is_none_or(Option::is_none)
-        };
-        empty(index.checked_sub(1)) && empty(Some(index + 1))
-    };
     for (index, place) in places.iter().enumerate() {
-        if let Some(place) = place.filter(|_| series.stroke == Stroke::Dotted || alone(index)) {
+        let dotted = series.stroke == Stroke::Dotted || stands_alone(&places, index);
+        if let Some(place) = place.filter(|_| dotted) {
             canvas.line(place, place, 6.5, colour);
         }
     }
+}
+
+/// Where the points lie in the picture; `None` interrupts the line.
+fn places_of(series: &Series, area: Area, scale: &Scale) -> Vec<Option<(f64, f64)>> {
+    let place = |point: &(f64, f64)| {
+        let (x, y) = (scale.x_fraction(point.0), scale.y_fraction(point.1));
+        (x.is_finite() && y.is_finite()).then(|| (area.x_at(x), area.y_at(y)))
+    };
+    series.points.iter().map(place).collect()
+}
+
+/// Whether no line would show this point.
+fn stands_alone(places: &[Option<(f64, f64)>], index: usize) -> bool {
+    let empty = |neighbour: Option<usize>| {
+        neighbour
+            .and_then(|i| places.get(i))
+            .is_none_or(Option::is_none)
+    };
+    empty(index.checked_sub(1)) && empty(Some(index + 1))
 }
 
 /// Maps data to fractions of the axes.

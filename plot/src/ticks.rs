@@ -47,7 +47,9 @@ pub fn label(value: f64, step: f64) -> String {
         return format!("{:.decimals$}k", value / 1000.0);
     }
     if value.abs() < 1e-4 {
-        return format!("{value:.0e}");
+        let digits = value.abs().log10().floor() - step.abs().log10().floor();
+        let digits = digits.clamp(0.0, 4.0) as usize;
+        return format!("{value:.digits$e}");
     }
     let decimals = decimals_of(step);
     format!("{value:.decimals$}")
@@ -99,5 +101,7 @@ mod tests {
         assert_eq!(label(12_500.0, 500.0), "12.5k");
         assert_eq!(label(3.0, 1.0), "3");
         assert_eq!(label(0.0, 0.1), "0");
+        assert_eq!(label(2e-5, 2e-5), "2e-5");
+        assert_eq!(label(1.2e-5, 2e-6), "1.2e-5");
     }
 }

@@ -6,13 +6,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dataset::{Piece, Split, assign_splits, hash_file, read_tags, write_manifest};
+use dataset::{Piece, Split, assign_splits, hash_file, write_manifest};
 use rayon::prelude::*;
 
 use crate::earlier::{self, Job, Song, Sorted};
 use crate::output::Output;
 use crate::song::{self, SongError, Target};
 use crate::sources::{self, Source};
+use crate::tags;
 use crate::{CutError, Phase, Progress, Settings, SkipReason, Skipped, names};
 
 /// Time between two writings of the manifest while a run lasts.
@@ -360,7 +361,7 @@ impl Run<'_> {
         let settings = &self.request.settings;
         let song = &job.song;
         let path = &song.source.path;
-        let tags = read_tags(path).map_err(|source| SkipReason::Tags {
+        let tags = tags::of(path).map_err(|source| SkipReason::Tags {
             path: path.with_extension("txt"),
             source,
         })?;

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use dataset::{Piece, read_tags};
+use dataset::Piece;
 
 use crate::names;
 use crate::sources::Source;
+use crate::tags;
 
 /// A recording with its content's hash.
 pub(crate) struct Song {
@@ -160,7 +161,7 @@ fn groups_of_name(groups: &mut BTreeMap<Known, Vec<Piece>>, label: &str, force: 
 /// Gives pieces the name that their recording has now, and the tags of its sidecar.
 fn follow(pieces: &mut [Piece], song: &Song) {
     // Tags that cannot be read now stay as they were; cutting names the file.
-    let tags = read_tags(&song.source.path).ok();
+    let tags = tags::of(&song.source.path).ok();
     for piece in pieces {
         piece.source.clone_from(&song.source.label);
         if let Some(tags) = &tags {

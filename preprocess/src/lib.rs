@@ -37,6 +37,7 @@ mod settings;
 mod silence;
 mod song;
 mod sources;
+mod tags;
 
 pub use cut::{Report, Request, cut};
 pub use error::{CutError, SkipReason, Skipped};
