@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dataset::Split;
-use features::nearest::{Fingerprint, nearest};
+use features::nearest::{COPY_SIMILARITY, Fingerprint, nearest};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -11,8 +11,6 @@ use crate::clip_set::{ClipSet, Skipped};
 use crate::error::EvalError;
 use crate::files::{SoundFile, SoundFiles, name_within, sound_files};
 
-/// Below this a stretch is no copy, however unlike the training pieces the reference is.
-pub const COPY_SIMILARITY: f64 = 0.9;
 /// A real clip this near to a training piece is that piece, or a part of it.
 const SAME_RECORDING: f64 = 0.98;
 

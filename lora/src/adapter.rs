@@ -1,10 +1,12 @@
 //! A style adapter: changes of some layers of a base, a trigger vector, and a description that travels with them.
 
 mod attach;
+pub mod combine;
 mod factors;
 mod file;
 mod format;
 pub mod names;
+mod placement;
 mod read;
 mod targets;
 mod write;
@@ -14,12 +16,16 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use attach::OUTPUT_FACTOR;
 pub use attach::{AdaptedLayers, Attachment, detach_all, merge, neutral_trigger};
 pub use factors::{LayerFactors, Method};
 pub use format::AdapterFormat;
+pub use placement::Placement;
+pub(crate) use read::peft_weights;
+pub(crate) use targets::pattern_matches;
 pub use targets::{ORIGINAL_TARGETS, Targets};
 pub use write::Target;
-pub use write::merged::{MergeOptions, MergedPrecision, layer_shapes, write_merged};
+pub use write::merged::{MergeOptions, layer_shapes, write_merged};
 
 /// Which base an adapter belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +34,11 @@ pub struct BaseIdentity {
     pub name: String,
     /// The base's version.
     pub version: u32,
-    /// SHA-256 of the base's file.
+    /// SHA-256 of the base's file; of a released model, over samples of its tensors.
     pub sha256: String,
+    /// Whether the attention of a released model was causal, which its weights do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causal: Option<bool>,
 }
 
 impl std::fmt::Display for BaseIdentity {
@@ -72,6 +81,9 @@ pub struct AdapterDescription {
     pub step: usize,
     /// Loss on the held-out songs at that step.
     pub validation_loss: Option<f64>,
+    /// What was changed between a stop of the run and its forced resuming.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
 }
 
 /// An adapter in memory.
@@ -87,6 +99,8 @@ pub struct Adapter {
     pub format: AdapterFormat,
     /// Texts of the file's header that are not understood here.
     pub metadata: BTreeMap<String, String>,
+    /// What another program's file calls the base that it was trained on.
+    pub stated_base: Option<String>,
 }
 
 impl Adapter {
@@ -102,6 +116,7 @@ impl Adapter {
             trigger,
             format: AdapterFormat::Lorelei,
             metadata: BTreeMap::new(),
+            stated_base: None,
         }
     }
 

@@ -24,12 +24,18 @@ use crate::progress::{Progress, Silent};
 
 pub use diffrhythm::SongBase;
 pub use outline::{LayerOutline, Outline};
+pub(crate) use own::EMBEDDED_SHA256;
 pub use pulse::{PULSES_PER_BEAT, PulseGrid};
 pub use tags::{Prompt, TagVocabulary};
 pub use weights::weights;
+pub(crate) use weights::{identity_named, identity_of};
 
 /// The position in a piece that clips are made for: 0 is a beginning, where many pieces are still thin; a third in, all play.
 const CLIP_POSITION: f64 = 1.0 / 3.0;
+
+/// Steps and guidance of bases that are asked with tags.
+const TAGS_STEPS: usize = 24;
+const TAGS_GUIDANCE: f64 = 2.0;
 
 /// A loaded base model.
 pub struct BaseModel {
@@ -168,6 +174,17 @@ impl BaseModel {
     /// Seconds of the longest clip it makes.
     pub fn most_secs(&self) -> f64 {
         self.transformer_config.max_frames as f64 * self.frame_secs()
+    }
+
+    /// Euler steps of a clip when nothing else is said: those of a release's own pipeline, whose grid has a point more.
+    pub fn default_steps(&self) -> usize {
+        self.songs()
+            .map_or(TAGS_STEPS, |songs| songs.sampling.0.saturating_sub(1))
+    }
+
+    /// Guidance of a clip when nothing else is said.
+    pub fn default_guidance(&self) -> f64 {
+        self.songs().map_or(TAGS_GUIDANCE, |songs| songs.sampling.1)
     }
 
     /// Seconds of a clip when nothing else is said of a song: whole ones, as the releases are asked (95, 285).

@@ -36,6 +36,17 @@ impl FromStr for DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// The choice of one of several processes on a host: `auto` gives each a card of its own.
+    #[must_use]
+    pub fn for_process(self, rank_on_host: usize) -> Self {
+        match self {
+            Self::Auto if rank_on_host > 0 && candle_core::utils::cuda_is_available() => {
+                Self::Cuda(rank_on_host)
+            }
+            other => other,
+        }
+    }
+
     /// The device, and a line for the user where the choice was made for him.
     ///
     /// # Errors

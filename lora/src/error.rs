@@ -32,13 +32,15 @@ pub enum LoraError {
     },
     /// Files of a released model are not on this machine and could not be fetched.
     #[error(
-        "not on this machine and not fetched ({reason}):\n  {files}\nor give --model the path of a folder that holds them"
+        "not on this machine and not fetched ({reason}):\n  {files}\nor name files that are elsewhere, or their folder, with {flags}"
     )]
     NotFetched {
         /// A line each: what it is, how large, and where it would be found.
         files: String,
         /// Why they were not fetched.
         reason: String,
+        /// The flags that name them where they are elsewhere.
+        flags: String,
     },
     /// An output is there already.
     #[error("{path} exists already; choose another name or pass --force to replace it")]
@@ -84,6 +86,18 @@ pub enum LoraError {
         /// The names that differ.
         differences: String,
     },
+    /// An adapter was trained on another base.
+    #[error("{path}: trained on {trained_on}, and this base is {base}: {remedy}")]
+    OtherBase {
+        /// The adapter's file.
+        path: PathBuf,
+        /// The base it was trained on.
+        trained_on: String,
+        /// The base it was to be applied to.
+        base: String,
+        /// How to name the right one.
+        remedy: String,
+    },
     /// A setting is out of its range.
     #[error("{setting} = {value}: {expected} (--{})", setting.replace('_', "-"))]
     Setting {
@@ -104,7 +118,7 @@ pub enum LoraError {
     },
     /// Training produced numbers that are none.
     #[error(
-        "the {what} became {value} at step {step}; lower --learning-rate (now {learning_rate:e}) and look for broken pieces in the data"
+        "the {what} became {value} at step {step}, after the rate was halved {halvings} times; the last good state is saved. Lower --learning-rate (now {learning_rate:e}) and look for broken pieces among those of the step: {pieces}"
     )]
     NotFinite {
         /// Loss or gradient.
@@ -113,12 +127,16 @@ pub enum LoraError {
         value: f64,
         /// Optimizer step.
         step: usize,
+        /// How often the rate was halved before.
+        halvings: u32,
+        /// What the step was made of.
+        pieces: String,
         /// The rate in use.
         learning_rate: f64,
     },
     /// Generating ended in numbers that are none.
     #[error(
-        "the {what} became {value}, so no sound was made; lower the strength of the adapters, if there are any, or --cfg (now {guidance})"
+        "the {what} became {value}, so no sound was made; lower the strength of the adapters, if there are any, the numbers of a style vector, or --cfg (now {guidance})"
     )]
     NoSound {
         /// Latents or samples.
@@ -127,6 +145,12 @@ pub enum LoraError {
         value: f32,
         /// The guidance in use.
         guidance: f64,
+    },
+    /// Processes that were started together cannot work together.
+    #[error("several processes: {problem}")]
+    Ensemble {
+        /// What is wrong and what to do.
+        problem: String,
     },
     /// The user asked to stop.
     #[error("stopped")]
@@ -142,7 +166,7 @@ pub enum LoraError {
     Audio(#[from] audio::AudioError),
     /// Weight files as they are.
     #[error(transparent)]
-    Checkpoint(#[from] checkpoint::CheckpointError),
+    Checkpoint(checkpoint::CheckpointError),
     /// Style vectors.
     #[error(transparent)]
     Embed(#[from] embed::EmbedError),
@@ -158,12 +182,24 @@ pub enum LoraError {
     /// The transformer.
     #[error(transparent)]
     Dit(#[from] dit::Error),
-    /// The picture of the curves.
+    /// What a run writes down.
     #[error(transparent)]
-    Plot(#[from] plot::PlotError),
+    Journal(#[from] journal::JournalError),
     /// The tensor library.
     #[error("a tensor operation failed")]
     Tensor(#[from] candle_core::Error),
+}
+
+impl From<checkpoint::CheckpointError> for LoraError {
+    fn from(error: checkpoint::CheckpointError) -> Self {
+        use checkpoint::CheckpointError::{Exists, Stopped};
+        match error {
+            Stopped => Self::Stopped,
+            // Its remedy is a flag here.
+            Exists { path } => Self::Exists { path },
+            error => Self::Checkpoint(error),
+        }
+    }
 }
 
 impl LoraError {

@@ -12,6 +12,7 @@ use vae::Tiling;
 use crate::base::BaseModel;
 use crate::error::LoraError;
 use crate::progress::Progress;
+use crate::style::LaterStyle;
 
 pub use kept::{Kept, SpanSecs};
 
@@ -44,32 +45,43 @@ pub struct Request {
 }
 
 impl Request {
-    /// Latent frames of the clip. Songs have whole frames, as the reference makes them (`get_lrc_token` in its `infer/infer_utils.py`);
-    /// other clips begin a last one where they must.
+    /// Latent frames of the clip, see [`frames`].
     pub fn frames(&self, base: &BaseModel) -> usize {
-        let samples = self.exact_samples(base);
-        let config = base.transformer_config();
-        let frames = match base.songs() {
-            // Models of one length make all of it.
-            Some(_) if !config.has_duration() && self.seconds >= base.default_secs() => {
-                config.max_frames
-            }
-            Some(_) => samples / base.hop(),
-            None => samples.div_ceil(base.hop()),
-        };
-        frames.max(1)
+        frames(base, self.seconds)
     }
 
     fn samples(&self, base: &BaseModel) -> usize {
         match base.songs() {
             Some(_) => self.frames(base) * base.hop(),
-            None => self.exact_samples(base),
+            None => exact_samples(base, self.seconds),
         }
     }
+}
 
-    fn exact_samples(&self, base: &BaseModel) -> usize {
-        (self.seconds * f64::from(base.sample_rate_hz())).round() as usize
-    }
+/// Latent frames of a clip of so many seconds. Songs have whole frames, as the reference makes them (`get_lrc_token` in its
+/// `infer/infer_utils.py`); other clips begin a last one where they must.
+pub fn frames(base: &BaseModel, seconds: f64) -> usize {
+    let samples = exact_samples(base, seconds);
+    let config = base.transformer_config();
+    let is_full = seconds >= base.default_secs();
+    let frames = match base.songs() {
+        // Models of one length make all of it, and before version 1.2 all did.
+        Some(songs) if is_full && (songs.causal || !config.has_duration()) => config.max_frames,
+        Some(_) => samples / base.hop(),
+        None => samples.div_ceil(base.hop()),
+    };
+    frames.max(1)
+}
+
+fn exact_samples(base: &BaseModel, seconds: f64) -> usize {
+    (seconds * f64::from(base.sample_rate_hz())).round() as usize
+}
+
+/// The times of the flow at which the steps begin: those that limits of adapters are compared with.
+pub fn step_times(steps: usize) -> Vec<f32> {
+    let mut times = flow::time_grid(steps + 1, None);
+    times.truncate(steps);
+    times
 }
 
 /// Stereo, a vector a channel: left, right.
@@ -87,7 +99,22 @@ pub fn generate(
     seeds: &[u64],
     progress: &mut dyn Progress,
 ) -> Result<Vec<Clip>, LoraError> {
-    let latents = sample(base, request, seeds, progress)?;
+    generate_over_time(base, request, &[], seeds, progress)
+}
+
+/// The same with styles that take the place of the request's from a time of the flow on (see [`crate::style::over_time`]), in the order of
+/// their times.
+///
+/// # Errors
+/// As [`generate`].
+pub fn generate_over_time(
+    base: &BaseModel,
+    request: &Request,
+    later_styles: &[LaterStyle],
+    seeds: &[u64],
+    progress: &mut dyn Progress,
+) -> Result<Vec<Clip>, LoraError> {
+    let latents = sample(base, request, later_styles, seeds, progress)?;
     check_finite(
         "latents",
         &latents.flatten_all()?.to_vec1::<f32>()?,
@@ -100,10 +127,23 @@ pub fn generate(
     clips.collect()
 }
 
-/// Latents `[batch, frames, channels]` on the CPU.
+/// The latents of such clips before they are decoded, `[batch, frames, channels]` on the CPU.
+///
+/// # Errors
+/// As [`generate`].
+pub fn latents(
+    base: &BaseModel,
+    request: &Request,
+    seeds: &[u64],
+    progress: &mut dyn Progress,
+) -> Result<Tensor, LoraError> {
+    sample(base, request, &[], seeds, progress)
+}
+
 fn sample(
     base: &BaseModel,
     request: &Request,
+    later_styles: &[LaterStyle],
     seeds: &[u64],
     progress: &mut dyn Progress,
 ) -> Result<Tensor, LoraError> {
@@ -116,6 +156,14 @@ fn sample(
     let noise = Tensor::cat(&noise.collect::<candle_core::Result<Vec<_>>>()?, 0)?;
     let vector = |values: &[f32]| Tensor::from_slice(values, (1, values.len()), &device);
     let style = vector(&request.style)?;
+    let later_styles = later_styles
+        .iter()
+        .map(|(from, values)| Ok((*from, vector(values)?)))
+        .collect::<candle_core::Result<Vec<_>>>()?;
+    let later_styles: Vec<(f32, &Tensor)> = later_styles
+        .iter()
+        .map(|(from, style)| (*from, style))
+        .collect();
     let negative_style = match &request.negative_style {
         Some(values) => vector(values)?,
         None => style.zeros_like()?,
@@ -136,6 +184,7 @@ fn sample(
         spans: &spans,
         text: &Tensor::from_vec(tokens, (1, frames), &device)?,
         style: &style,
+        later_styles: &later_styles,
         negative_style: &negative_style,
         start_time: &Tensor::full(base.clip_position() as f32, 1, &device)?,
         duration: duration.as_ref(),

@@ -1,18 +1,16 @@
 //! What is in a file: an adapter's method, ranks and norms, or a model's tensors.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use checkpoint::TensorFile;
-use sha2::{Digest, Sha256};
+use checkpoint::{Format, TensorFile, shorten};
 
 use crate::adapter::names::is_underscored;
+use crate::adapter::peft_weights;
 use crate::adapter::{Adapter, LayerFactors};
 use crate::error::LoraError;
 
-/// Bytes hashed at a time.
-const PIECE_BYTES: usize = 1 << 20;
 /// A tensor that only models of a family have, and what the family is called.
 const LANDMARKS: &[(&str, &str)] = &[
     // Its transformer is DiffRhythm's, so it comes first.
@@ -35,6 +33,9 @@ const LANDMARKS: &[(&str, &str)] = &[
     ),
 ];
 
+/// What files of weights are called.
+const WEIGHT_ENDINGS: &[&str] = &["safetensors", "pt", "pth", "ckpt", "bin"];
+
 /// Lines that say what a file or PEFT folder holds. `alpha` is for adapters that do not say theirs.
 ///
 /// # Errors
@@ -45,38 +46,72 @@ pub fn describe(
     device: &Device,
 ) -> Result<Vec<String>, LoraError> {
     if path.is_dir() {
-        let adapter = Adapter::load_with_alpha(path, alpha, device)?;
-        return describe_adapter(&adapter);
+        return describe_folder(path, alpha, device);
     }
     let tensors = TensorFile::open(path)?;
     let mut lines = match is_adapter(&tensors) {
         true => describe_adapter(&Adapter::load_with_alpha(path, alpha, device)?)?,
         false => describe_model(&tensors),
     };
-    let bytes = std::fs::metadata(path)
-        .map_err(LoraError::file(path))?
-        .len();
-    lines.push(format!("size: {bytes} bytes ({})", tensors.format()));
-    lines.push(format!("SHA-256: {}", sha256_of(path)?));
+    lines.extend(size_and_hash(&tensors)?);
     Ok(lines)
 }
 
-/// SHA-256 of a file, as 64 hexadecimal digits.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn sha256_of(path: &Path) -> Result<String, LoraError> {
-    use std::io::Read;
-    let mut file = std::fs::File::open(path).map_err(LoraError::file(path))?;
-    let (mut hash, mut piece) = (Sha256::new(), vec![0; PIECE_BYTES]);
-    loop {
-        let length = file.read(&mut piece).map_err(LoraError::file(path))?;
-        if length == 0 {
-            let digits = hash.finalize();
-            return Ok(digits.iter().map(|byte| format!("{byte:02x}")).collect());
+fn size_and_hash(tensors: &TensorFile) -> Result<[String; 2], LoraError> {
+    let (bytes, format) = (tensors.source_bytes(), tensors.format());
+    let hash = checkpoint::sha256_of(tensors, &checkpoint::Silent)?;
+    // The index alone would say nothing of the weights.
+    let (all, together) = match format {
+        Format::ShardedSafetensors => (" in all shards", " (of the shards' bytes, by name)"),
+        _ => ("", ""),
+    };
+    Ok([
+        format!("size: {bytes} bytes{all} ({format})"),
+        format!("SHA-256: {hash}{together}"),
+    ])
+}
+
+/// A folder of PEFT's, or every file of weights in another.
+fn describe_folder(
+    folder: &Path,
+    alpha: Option<f64>,
+    device: &Device,
+) -> Result<Vec<String>, LoraError> {
+    let files = match peft_weights(folder) {
+        Some(_) => Vec::new(),
+        None => weight_files(folder)?,
+    };
+    if files.is_empty() {
+        let adapter = Adapter::load_with_alpha(folder, alpha, device)?;
+        let mut lines = describe_adapter(&adapter)?;
+        if let Some(weights) = peft_weights(folder) {
+            lines.extend(size_and_hash(&TensorFile::open(&weights)?)?);
         }
-        hash.update(&piece[..length]);
+        return Ok(lines);
     }
+    let mut lines = Vec::new();
+    for file in files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        lines.push(format!("{}:", shorten(&name)));
+        let told = describe(&file, alpha, device)?;
+        lines.extend(told.into_iter().map(|line| format!("  {line}")));
+    }
+    Ok(lines)
+}
+
+/// Files with the endings of weights, sorted.
+fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, LoraError> {
+    let entries = std::fs::read_dir(folder).map_err(LoraError::file(folder))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(LoraError::file(folder))?.path();
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        if path.is_file() && ending.is_some_and(|ending| WEIGHT_ENDINGS.contains(&ending)) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Whether a file's names are those of an adapter.
@@ -102,13 +137,16 @@ fn describe_adapter(adapter: &Adapter) -> Result<Vec<String>, LoraError> {
         .filter(|layer| layer.rank().is_some())
         .map(|layer| rounded(layer.alpha()))
         .collect();
-    let base = description.base.as_ref();
+    let base = description.base.as_ref().map(ToString::to_string);
+    // They come from a file, and go to a terminal.
+    let base = base.or_else(|| adapter.stated_base.clone());
     let mut lines = vec![
         format!("format: {}", adapter.format),
         format!("method: {}", joined(&methods)),
         format!(
             "base: {}",
-            base.map_or_else(|| "not said".to_owned(), ToString::to_string)
+            base.as_deref()
+                .map_or_else(|| "not said".to_owned(), shorten)
         ),
         format!("layers: {}", adapter.layers.len()),
         format!("rank: {}", joined(&ranks)),
@@ -122,11 +160,7 @@ fn describe_adapter(adapter: &Adapter) -> Result<Vec<String>, LoraError> {
         lines.push(format!("step: {}", description.step));
     }
     if !description.trigger_words.is_empty() {
-        // They come from a file, and go to a terminal.
-        let words = description
-            .trigger_words
-            .join(", ")
-            .replace(char::is_control, " ");
+        let words = shorten(&description.trigger_words.join(", "));
         lines.push(format!("trigger words: {words}"));
     }
     let has_lengths = adapter
@@ -140,10 +174,7 @@ fn describe_adapter(adapter: &Adapter) -> Result<Vec<String>, LoraError> {
     };
     lines.push(format!("norm of the change{before}, by block:"));
     for (block, norm) in norms(adapter)? {
-        lines.push(format!(
-            "  {}: {norm:.6}",
-            block.replace(char::is_control, " ")
-        ));
+        lines.push(format!("  {}: {norm:.6}", shorten(&block)));
     }
     Ok(lines)
 }
@@ -167,8 +198,14 @@ fn joined(values: &BTreeSet<String>) -> String {
 /// # Errors
 /// When candle fails.
 pub fn norms(adapter: &Adapter) -> Result<Vec<(String, f64)>, LoraError> {
+    norms_of_layers(&adapter.layers)
+}
+
+pub(crate) fn norms_of_layers(
+    layers: &BTreeMap<String, LayerFactors>,
+) -> Result<Vec<(String, f64)>, LoraError> {
     let mut squares: BTreeMap<Vec<Part>, (String, f64)> = BTreeMap::new();
-    for (name, layer) in &adapter.layers {
+    for (name, layer) in layers {
         let block = block(name);
         let entry = squares.entry(sortable(&block)).or_insert((block, 0.0));
         entry.1 += layer.norm()?.powi(2);

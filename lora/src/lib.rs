@@ -6,7 +6,7 @@
 //! - [`base`]: the model that is adapted; one is embedded in the program. Latents are `[batch, channels, frames]` at the autoencoder
 //!   and `[batch, frames, channels]` in the transformer.
 //! - [`models`]: the files that a model's name stands for.
-//! - [`adapter`]: targets, the file format, attaching, merging.
+//! - [`adapter`]: targets, the file format, attaching, merging, combining.
 //! - [`device`]: the CPU or a CUDA card.
 //! - [`train`]: data, batches, the loop, early stopping, checkpoints.
 //! - [`style`]: the vector that a clip is asked with.
@@ -20,6 +20,7 @@ pub mod base;
 pub mod device;
 mod error;
 pub mod generate;
+mod hexadecimal;
 pub mod inspect;
 pub mod models;
 pub mod progress;

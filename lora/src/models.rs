@@ -106,7 +106,11 @@ pub(crate) fn weights_file(
     progress: &mut dyn Progress,
 ) -> Result<PathBuf, LoraError> {
     if let Some(known) = KnownModel::named(base) {
-        return hub.get(&known.transformer, progress);
+        let file = RemoteFile {
+            flag: "--base",
+            ..known.transformer
+        };
+        return hub.get(&file, progress);
     }
     let path = Path::new(base);
     match (path.is_dir(), path.exists()) {

@@ -4,11 +4,57 @@ mod encoder;
 
 use candle_core::Tensor;
 use half::f16;
+use nn::TimeInterval;
 
 use crate::base::BaseModel;
 use crate::error::LoraError;
 
 pub use encoder::StyleEncoder;
+
+/// The time of the flow from which on a style is asked for, and the style.
+pub type LaterStyle = (f32, Vec<f32>);
+
+/// The vector that an adapter brings.
+#[derive(Debug, Clone, Copy)]
+pub struct Trigger<'a> {
+    /// `[condition width]`
+    pub vector: &'a Tensor,
+    /// The adapter's.
+    pub strength: f64,
+    /// When the adapter acts.
+    pub times: TimeInterval,
+}
+
+/// The style of a clip's beginning, and those that take its place from a time on, where adapters begin or end to act; `style` makes one of
+/// the triggers at work.
+///
+/// # Errors
+/// Those of `style`.
+pub fn over_time<E>(
+    triggers: &[Trigger<'_>],
+    style: impl Fn(&[(&Tensor, f64)]) -> Result<Vec<f32>, E>,
+) -> Result<(Vec<f32>, Vec<LaterStyle>), E> {
+    let at = |time: f32| {
+        let acting = triggers
+            .iter()
+            .filter(|trigger| trigger.times.contains(time));
+        let acting: Vec<_> = acting
+            .map(|trigger| (trigger.vector, trigger.strength))
+            .collect();
+        style(&acting)
+    };
+    let bounds = triggers
+        .iter()
+        .flat_map(|trigger| [trigger.times.from(), trigger.times.to()]);
+    let is_within = |time: &f32| *time > 0.0 && *time < 1.0;
+    let mut bounds: Vec<f32> = bounds.filter(is_within).collect();
+    bounds.sort_by(f32::total_cmp);
+    bounds.dedup();
+    let later = bounds
+        .into_iter()
+        .map(|time| at(time).map(|style| (time, style)));
+    Ok((at(0.0)?, later.collect::<Result<_, E>>()?))
+}
 
 /// The style of these tags and adapters, for a base that is asked with tags.
 ///

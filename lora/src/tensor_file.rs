@@ -12,6 +12,14 @@ pub(crate) fn to_bytes(
     key: &str,
     description: String,
 ) -> Result<Vec<u8>, String> {
+    to_bytes_with(tensors, BTreeMap::from([(key.to_owned(), description)]))
+}
+
+/// The same with several texts in the header.
+pub(crate) fn to_bytes_with(
+    tensors: &BTreeMap<String, Tensor>,
+    metadata: BTreeMap<String, String>,
+) -> Result<Vec<u8>, String> {
     let mut stored = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         stored.push((name, tensor.dims().to_vec(), little_endian(tensor)?));
@@ -22,7 +30,7 @@ pub(crate) fn to_bytes(
             TensorView::new(*dtype, shape.clone(), bytes).map_err(|error| error.to_string())?;
         views.push((name.as_str(), view));
     }
-    let metadata = HashMap::from([(key.to_owned(), description)]);
+    let metadata: HashMap<String, String> = metadata.into_iter().collect();
     safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())
 }
 
@@ -60,7 +68,8 @@ pub(crate) fn description(bytes: &[u8], key: &str) -> Result<String, String> {
     })
 }
 
-fn little_endian(tensor: &Tensor) -> Result<(Dtype, Vec<u8>), String> {
+/// Type and bytes of a tensor.
+pub(crate) fn little_endian(tensor: &Tensor) -> Result<(Dtype, Vec<u8>), String> {
     let flat = tensor.flatten_all().map_err(|error| error.to_string())?;
     let bytes = match flat.dtype() {
         DType::F32 => flat.to_vec1::<f32>().map(|values| {

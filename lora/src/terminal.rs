@@ -1,7 +1,10 @@
 //! What both binaries share: progress bars on a terminal, Ctrl-C, log lines on standard error.
 
+mod outputs;
+
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,19 +13,76 @@ use crate::device::DeviceChoice;
 use crate::error::LoraError;
 use crate::progress::Progress;
 
+pub use outputs::{Written, check_ending, check_free, make_folder, refuse_what_is_read};
+
 static STOP: AtomicBool = AtomicBool::new(false);
+static QUIET: AtomicBool = AtomicBool::new(false);
 
 /// Exit status when the user stopped the program, as shells expect after SIGINT.
 pub const STOPPED_EXIT_CODE: u8 = 130;
 
-/// Draws a bar on standard error if that is a terminal; otherwise only notes are printed.
+/// From here on this process tells only errors: another one of those that work together speaks to people.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Time between two lines about work under way where there is no terminal to draw a bar on.
+const BETWEEN_LINES: Duration = Duration::from_secs(30);
+
+/// Draws a bar on standard error if that is a terminal; otherwise notes are printed, and of long work a line now and then.
 #[derive(Debug, Default)]
 pub struct Terminal {
     bar: Option<ProgressBar>,
+    lines: Option<Lines>,
+}
+
+/// Progress as lines.
+#[derive(Debug)]
+struct Lines {
+    phase: String,
+    done: usize,
+    total: usize,
+    begun: Instant,
+    told: Instant,
+}
+
+impl Lines {
+    fn begin(phase: &str, total: usize) -> Self {
+        let now = Instant::now();
+        Self {
+            phase: phase.to_owned(),
+            done: 0,
+            total,
+            begun: now,
+            told: now,
+        }
+    }
+
+    /// One unit more; a line if the last one is long ago.
+    fn advance(&mut self, now: Instant) -> Option<String> {
+        self.done += 1;
+        if now - self.told < BETWEEN_LINES || self.done >= self.total {
+            return None;
+        }
+        self.told = now;
+        let each_secs = (now - self.begun).as_secs_f64() / self.done as f64;
+        let left = spoken_duration(each_secs * (self.total - self.done) as f64);
+        Some(format!(
+            "{}: {} of {}, about {left} left",
+            self.phase, self.done, self.total
+        ))
+    }
 }
 
 impl Progress for Terminal {
     fn begin(&mut self, phase: &str, total: usize) {
+        if is_quiet() {
+            return;
+        }
         let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
         let template = "{prefix:>10} [{bar:32}] {pos}/{len} {eta} left  {msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -30,11 +90,19 @@ impl Progress for Terminal {
         }
         bar.set_prefix(phase.to_owned());
         self.bar = Some(bar);
+        self.lines = (!io::stderr().is_terminal()).then(|| Lines::begin(phase, total));
     }
 
     fn advance(&mut self) {
         if let Some(bar) = &self.bar {
             bar.inc(1);
+        }
+        if let Some(line) = self
+            .lines
+            .as_mut()
+            .and_then(|lines| lines.advance(Instant::now()))
+        {
+            tell(line);
         }
     }
 
@@ -55,6 +123,7 @@ impl Progress for Terminal {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
+        self.lines = None;
     }
 
     fn stop_requested(&self) -> bool {
@@ -68,14 +137,15 @@ pub fn catch_interrupts() -> Result<(), ctrlc::Error> {
         if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(i32::from(STOPPED_EXIT_CODE));
         }
-        tell("stopping at the next safe point; once more to stop at once");
+        tell("stopping when the step under way is done; once more to stop at once");
     })
 }
 
 /// Log lines of the libraries go to standard error; `RUST_LOG` chooses which.
 pub fn log_to_stderr() {
+    let usual = if is_quiet() { "error" } else { "warn" };
     let filter =
-        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| usual.into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -92,6 +162,9 @@ pub fn log_to_stderr() {
 /// # Errors
 /// When standard output cannot be written for another reason, such as a full disk.
 pub fn print_lines<T: std::fmt::Display>(lines: impl IntoIterator<Item = T>) -> io::Result<()> {
+    if is_quiet() {
+        return Ok(());
+    }
     let mut output = io::stdout().lock();
     let written = lines
         .into_iter()
@@ -105,7 +178,16 @@ pub fn print_lines<T: std::fmt::Display>(lines: impl IntoIterator<Item = T>) -> 
 
 /// A line for people on standard error. That nobody reads it is no reason to stop.
 pub fn tell(line: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    if !is_quiet() {
+        tell_always(line);
+    }
+}
+
+fn tell_always(line: impl std::fmt::Display) {
+    // In one piece: processes that fail together share the screen.
+    let _ = io::stderr()
+        .lock()
+        .write_all(format!("{line}\n").as_bytes());
 }
 
 /// Seconds as people say them.
@@ -126,7 +208,7 @@ pub fn exit_with(result: anyhow::Result<()>) -> std::process::ExitCode {
     if matches!(error.downcast_ref(), Some(crate::LoraError::Stopped)) {
         return STOPPED_EXIT_CODE.into();
     }
-    tell(format_args!("error: {}", told_once(&error)));
+    tell_always(format_args!("error: {}", told_once(&error)));
     std::process::ExitCode::FAILURE
 }
 
@@ -162,7 +244,21 @@ pub fn threads_from_text(text: &str) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{spoken_duration, told_once};
+    use super::{BETWEEN_LINES, Lines, spoken_duration, told_once};
+
+    #[test]
+    fn long_work_is_told_in_lines_now_and_then() {
+        let mut lines = Lines::begin("generating", 4);
+        let begun = lines.begun;
+        assert_eq!(lines.advance(begun + BETWEEN_LINES / 2), None);
+        assert_eq!(
+            lines.advance(begun + BETWEEN_LINES).unwrap(),
+            "generating: 2 of 4, about 30 s left"
+        );
+        assert_eq!(lines.advance(begun + BETWEEN_LINES * 5 / 4), None);
+        // The end has lines of its own.
+        assert_eq!(lines.advance(begun + BETWEEN_LINES * 3), None);
+    }
 
     #[test]
     fn a_cause_is_told_once() {

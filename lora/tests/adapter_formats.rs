@@ -11,10 +11,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use checkpoint::TensorFile;
+use checkpoint::{ElementType, Precision, TensorFile};
 use lora::adapter::{
-    Adapter, AdapterFormat, BaseIdentity, LayerFactors, MergeOptions, MergedPrecision, Method,
-    Target, detach_all, layer_shapes, merge, write_merged,
+    Adapter, AdapterFormat, BaseIdentity, LayerFactors, MergeOptions, Method, Target, detach_all,
+    layer_shapes, merge, write_merged,
 };
 use lora::progress::Silent;
 use nn::{Linear, Mode, VisitLinears};
@@ -87,6 +87,7 @@ fn identity() -> BaseIdentity {
         name: "test".into(),
         version: 1,
         sha256: String::new(),
+        causal: None,
     }
 }
 
@@ -413,7 +414,7 @@ fn nothing_is_dropped_without_a_word() {
     ] {
         assert!(error.contains(words), "{words}: {error}");
     }
-    assert!(layers.0.iter().all(|layer| layer.adapters().is_empty()));
+    assert!(layers.0.iter().all(|layer| layer.adapters().len() == 0));
     // Half of a pair.
     let path = changed(folder.path(), |name| {
         name.replace("1.mlp.lora_up", "2.mlp.lora_up")
@@ -556,9 +557,9 @@ fn merged_weights_are_the_librarys_in_any_precision() {
     let folder = tempfile::tempdir().unwrap();
     let base = TensorFile::open(&fixture("base.safetensors")).unwrap();
     for (precision, tolerance) in [
-        (MergedPrecision::Keep, TOLERANCE),
-        (MergedPrecision::F16, 1e-3),
-        (MergedPrecision::Bf16, 1e-2),
+        (Precision::Keep, TOLERANCE),
+        (Precision::F16, 1e-3),
+        (Precision::BF16, 1e-2),
     ] {
         let out = folder.path().join(format!("{precision:?}.safetensors"));
         let options = MergeOptions {
@@ -567,7 +568,8 @@ fn merged_weights_are_the_librarys_in_any_precision() {
             replace: false,
         };
         let adapter = load(&fixture("dokr_outputs.safetensors"));
-        write_merged(&adapter, &base, &out, options, &mut Silent).unwrap();
+        let path = fixture("dokr_outputs.safetensors");
+        write_merged(&adapter, &path, &base, &out, &options, &mut Silent).unwrap();
         let (found, kept) = (tensors(&out), tensors(&fixture("base.safetensors")));
         let expected = tensors(&fixture("dokr_outputs.merged.safetensors"));
         assert_eq!(found.len(), kept.len());
@@ -576,7 +578,7 @@ fn merged_weights_are_the_librarys_in_any_precision() {
             let expected = expected.get(name).unwrap_or(&kept[name]);
             assert_close(name, &tensor, expected, tolerance);
         }
-        let again = write_merged(&adapter, &base, &out, options, &mut Silent);
+        let again = write_merged(&adapter, &path, &base, &out, &options, &mut Silent);
         assert!(again.unwrap_err().to_string().contains("exists already"));
     }
 }
@@ -613,4 +615,233 @@ fn nothing_is_replaced_unless_asked() {
         4,
         "no parts are left"
     );
+}
+
+/// A safetensors file of one layer's weight, of a type that candle may not have.
+fn base_of(dtype: &str, shape: [usize; 2], data: &[u8], beside: &str) -> TensorFile {
+    let header = format!(
+        r#"{{"proj.weight":{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[0,{}]}}{beside}}}"#,
+        data.len()
+    );
+    let length = (header.len() as u64).to_le_bytes();
+    let mut bytes = [&length, header.as_bytes(), data].concat();
+    bytes.extend(
+        beside
+            .contains("F8")
+            .then_some([0x38; 2])
+            .into_iter()
+            .flatten(),
+    );
+    TensorFile::from_bytes(bytes, "base.safetensors").unwrap()
+}
+
+fn one_layer(a: [f32; 2], b: [f32; 2]) -> Adapter {
+    let mut adapter = load(&fixture("peft"));
+    let (a, b) = (
+        Tensor::from_slice(&a, (1, 2), &Device::Cpu).unwrap(),
+        Tensor::from_slice(&b, (2, 1), &Device::Cpu).unwrap(),
+    );
+    adapter.layers = [("proj".to_owned(), LayerFactors::low_rank(a, b, 1.0))].into();
+    adapter
+}
+
+fn merged(
+    adapter: &Adapter,
+    base: &TensorFile,
+    strength: f64,
+    precision: Precision,
+) -> Result<TensorFile, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.safetensors");
+    let options = MergeOptions {
+        strength,
+        precision,
+        replace: false,
+    };
+    let written = write_merged(
+        adapter,
+        Path::new("style.pt"),
+        base,
+        &out,
+        &options,
+        &mut Silent,
+    );
+    if let Err(error) = written {
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        return Err(error.to_string());
+    }
+    Ok(TensorFile::open(&out).unwrap())
+}
+
+#[test]
+fn doubles_are_merged_as_doubles() {
+    let values = [1.0 + 1e-12, 2.0, -3.0, 4.0f64];
+    let data = values.map(f64::to_le_bytes).concat();
+    let base = base_of("F64", [2, 2], &data, "");
+    let adapter = one_layer([1.0, 0.5], [2.0, 0.0]);
+    let same = merged(&adapter, &base, 0.0, Precision::Keep).unwrap();
+    assert_eq!(*same.bytes("proj.weight").unwrap(), data);
+    let other = merged(&adapter, &base, 1.0, Precision::Keep).unwrap();
+    let expected = [values[0] + 2.0, 3.0, -3.0, 4.0].map(f64::to_le_bytes);
+    assert_eq!(*other.bytes("proj.weight").unwrap(), expected.concat());
+    let half = merged(&adapter, &base, 1.0, Precision::F16).unwrap();
+    assert_eq!(half.entry("proj.weight").unwrap().dtype, ElementType::F16);
+}
+
+/// What no adapter touches goes along, whatever its type.
+#[test]
+fn other_types_go_along() {
+    let beside = r#","codes":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[16,18]}"#;
+    let data = [1.0f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat();
+    let base = base_of("F32", [2, 2], &data, beside);
+    let adapter = one_layer([1.0, 0.5], [2.0, 0.0]);
+    let written = merged(&adapter, &base, 1.0, Precision::F16).unwrap();
+    assert_eq!(*written.bytes("codes").unwrap(), [0x38; 2]);
+    let codes = base_of("F8_E4M3", [2, 2], &[0x38; 4], "");
+    let error = merged(&adapter, &codes, 1.0, Precision::Keep).unwrap_err();
+    assert!(error.contains("float8"), "{error}");
+}
+
+#[test]
+fn infinite_weights_are_refused() {
+    let data = [3.4028e38f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat();
+    let base = base_of("F32", [2, 2], &data, "");
+    let adapter = one_layer([1.0, 0.0], [1e38, 0.0]);
+    for (strength, precision, words) in [
+        (0.0, Precision::BF16, "bf16 cannot hold"),
+        (1.0, Precision::Keep, "would become inf"),
+        (1.0, Precision::BF16, "would become inf"),
+    ] {
+        let error = merged(&adapter, &base, strength, precision).unwrap_err();
+        assert!(
+            error.contains(words) && error.contains("proj.weight"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_adapter_is_not_merged_into_another_base() {
+    let data = [1.0f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat();
+    let base = base_of("F32", [2, 2], &data, "");
+    let mut adapter = one_layer([1.0, 0.5], [2.0, 0.0]);
+    adapter.description.base = Some(BaseIdentity {
+        name: "other\u{1b}[31m".into(),
+        version: 1,
+        sha256: "ab".repeat(32),
+        causal: None,
+    });
+    let error = merged(&adapter, &base, 1.0, Precision::Keep).unwrap_err();
+    for words in ["style.pt", "base.safetensors", "trained on other", "abab"] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    assert!(!error.contains('\u{1b}'), "{error:?}");
+}
+
+/// Names that the other program would look for in vain.
+#[test]
+fn names_of_other_programs_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, target) in [
+        ("comfyui.safetensors", Target::Peft),
+        ("comfyui.safetensors", Target::Original),
+        ("loraw.ckpt", Target::Peft),
+        ("loraw.ckpt", Target::Original),
+        ("ace/peft", Target::Original),
+    ] {
+        let path = folder.path().join("out");
+        let error = load(&fixture(file)).write(&path, target, false);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("--base MODEL"), "{file} {target:?}: {error}");
+        assert!(!path.exists());
+    }
+    // ComfyUI's prefix alone is no other name.
+    let mut adapter = load(&fixture("model_lora_1234.pt"));
+    let layers = std::mem::take(&mut adapter.layers).into_iter();
+    adapter.layers = layers
+        .map(|(name, layer)| (format!("diffusion_model.{name}"), layer))
+        .collect();
+    let path = folder.path().join("back.pt");
+    adapter.write(&path, Target::Original, false).unwrap();
+    assert!(load(&path).layers.contains_key("transformer.proj_out"));
+}
+
+/// What tensors do not say goes along in the header, and is told where there is none.
+#[test]
+fn descriptions_go_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut adapter = load(&fixture("model_lora_1234.pt"));
+    adapter.description.lorelei_version = "0.9".into();
+    adapter.description.trigger_words = vec!["opera".into()];
+    adapter.description.seed = 17;
+    adapter.description.base = Some(identity());
+    adapter.metadata = [("ss_note".to_owned(), "kept".to_owned())].into();
+    for target in [Target::Peft, Target::ComfyUi, Target::Single] {
+        let path = folder.path().join(format!("{target:?}"));
+        adapter.write(&path, target, false).unwrap();
+        let again = load(&path);
+        assert_eq!(again.description.trigger_words, ["opera"], "{target:?}");
+        assert_eq!(again.description.seed, 17);
+        assert_eq!(again.description.base, Some(identity()));
+        assert_eq!(again.metadata["ss_note"], "kept");
+    }
+}
+
+#[test]
+fn the_base_that_a_file_names_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = std::fs::read_to_string(fixture("peft/adapter_config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    config["base_model_name_or_path"] = "someone/base\u{1b}[31m".into();
+    let weights = "adapter_model.safetensors";
+    std::fs::write(
+        folder.path().join("adapter_config.json"),
+        config.to_string(),
+    )
+    .unwrap();
+    std::fs::copy(fixture("peft").join(weights), folder.path().join(weights)).unwrap();
+    let mut place = folder.path().to_owned();
+    for target in [Target::Single, Target::Peft] {
+        let adapter = load(&place);
+        assert_eq!(
+            adapter.stated_base.as_deref(),
+            Some("someone/base\u{1b}[31m")
+        );
+        let told = lora::inspect::describe(&place, None, &Device::Cpu).unwrap();
+        assert!(
+            told.contains(&"base: someone/base\\u{1b}[31m".to_owned()),
+            "{told:?}"
+        );
+        place = folder.path().join(format!("{target:?}"));
+        adapter.write(&place, target, false).unwrap();
+    }
+    let kohya = AdapterFormat::ComfyUi;
+    let mut tensors = tensors(&fixture("comfyui.safetensors"));
+    let tensors: Vec<(String, Tensor)> = tensors.drain().collect();
+    let header = HashMap::from([("ss_sd_model_name".to_owned(), "dr.pt".to_owned())]);
+    let bytes = safetensors::serialize(tensors, Some(header)).unwrap();
+    let path = folder.path().join("kohya.safetensors");
+    std::fs::write(&path, bytes).unwrap();
+    let adapter = load(&path);
+    assert_eq!(
+        (adapter.format, adapter.stated_base.as_deref()),
+        (kohya, Some("dr.pt"))
+    );
+}
+
+/// One name a line, none of them as long as its file, nothing that a terminal obeys.
+#[test]
+fn unknown_names_are_shown_tamed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = changed(folder.path(), |name| {
+        let long = "x".repeat(9_000);
+        name.replace("lora_down", &format!("\u{1b}[31m{long}"))
+    });
+    let error = Adapter::load(&path, &Device::Cpu).unwrap_err().to_string();
+    assert!(
+        !error.contains('\u{1b}') && error.len() < 4_000,
+        "{}",
+        error.len()
+    );
+    assert!(error.lines().count() > 6, "{error}");
 }

@@ -86,7 +86,7 @@ fn training_leaves_an_adapter_and_a_run_folder() {
         "style.safetensors",
         "runs/style/config.toml",
         "runs/style/metrics.jsonl",
-        "runs/style/curves.png",
+        "runs/style/report.html",
     ] {
         assert!(folder.path().join(name).is_file(), "{name}");
     }
@@ -541,7 +541,7 @@ fn an_adapter_for_another_base_is_refused_by_name() {
     fails(
         &output,
         1,
-        &["style.safetensors", "does not fit", "tiny-base"],
+        &["style.safetensors: trained on tiny-base", "pass --model"],
     );
 }
 
@@ -744,5 +744,48 @@ fn a_place_where_no_adapter_can_be_is_refused_before_the_training() {
             "{flags:?}: {text}"
         );
         assert!(!folder.path().join("runs").exists(), "{flags:?}");
+    }
+}
+
+#[test]
+fn an_adapter_acts_at_its_times_and_on_its_layers() {
+    let folder = trained();
+    let at = folder.path();
+    let clip = |lora: Option<&str>, out: &str| {
+        let mut arguments = vec!["--out", out, "--steps", "4"];
+        arguments.extend(lora.into_iter().flat_map(|lora| ["--lora", lora]));
+        let output = run(
+            at,
+            "lora-infer",
+            &[&["--model", TINY, "--seconds", "0.5"][..], &arguments].concat(),
+        );
+        succeeds(&output);
+        (std::fs::read(at.join(out)).unwrap(), text(&output))
+    };
+    let style = "style.safetensors";
+    let base = clip(None, "base.wav").0;
+    let whole = clip(Some(style), "whole.wav").0;
+    assert_ne!(base, whole);
+    let all = format!("{style}:1:time=0-1:include=*");
+    assert_eq!(clip(Some(&all), "all.wav").0, whole);
+    // The steps begin at 0, 0.25, 0.5 and 0.75.
+    let (nothing, told) = clip(Some(&format!("{style}:time=0.3-0.45")), "nothing.wav");
+    assert_eq!(nothing, base);
+    assert!(told.contains("none of the 4 steps begins"), "{told}");
+    for (part, word) in [
+        ("time=0-0.5", "times 0-0.5"),
+        ("exclude=proj_out", "not proj_out"),
+    ] {
+        let (made, told) = clip(Some(&format!("{style}:{part}")), &format!("{part}.wav"));
+        assert!(made != whole && made != base, "{part}");
+        assert!(told.contains(word), "{told}");
+    }
+    for (part, word) in [
+        ("time=0.5-0.2", "time=0.2-0.7"),
+        ("include=q_prog", "include=q_prog"),
+        ("layers=x", ":exclude=LAYERS"),
+    ] {
+        let lora = format!("{style}:{part}");
+        fails(&infer(at, &["--lora", &lora, "--out", "x.wav"]), 1, &[word]);
     }
 }

@@ -165,6 +165,8 @@ fn the_embedded_base_can_be_merged() {
         pseudo_random((outputs, 2), 2),
     );
     adapter.layers = [(name.to_owned(), LayerFactors::low_rank(a, b, 1.0))].into();
+    let embedded = lora::base::BaseModel::embedded(&Device::Cpu).unwrap();
+    adapter.description.base = Some(embedded.identity().clone());
     adapter.save(&at.join("style.safetensors")).unwrap();
     let merge = |out: &str, strength: &str| {
         let arguments = [
@@ -280,4 +282,272 @@ fn a_released_model_sings_with_adapters_of_other_programs() {
     assert_ne!(plain, adapted[0]);
     assert_eq!(adapted[0], adapted[1]);
     assert_eq!(adapted[0], adapted[2]);
+}
+
+#[test]
+fn a_training_checkpoint_becomes_its_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let model = testing::release_file("cfm_model.safetensors");
+    let tensors = candle_core::safetensors::load(&model, &Device::Cpu).unwrap();
+    let both: std::collections::HashMap<_, _> = tensors
+        .iter()
+        .flat_map(|(name, tensor)| {
+            let average = (tensor * 0.5).unwrap();
+            [
+                (format!("model_state_dict.{name}"), tensor.clone()),
+                (format!("ema_model_state_dict.ema_model.{name}"), average),
+            ]
+        })
+        .collect();
+    candle_core::safetensors::save(&both, at.join("both.safetensors")).unwrap();
+    let ema = format!("{RELEASE}/cfm_model_ema.pt");
+    let whole = TensorFile::open(&model).unwrap();
+    for (number, (input, taken)) in [
+        ("both.safetensors", "model_state_dict"),
+        (&ema, "ema_model_state_dict"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let out = format!("new/{number}.safetensors");
+        let output = convert(at, &[input, &out, "--to", "safetensors"]);
+        expect(&output, 0, &[taken, "other tensors"]);
+        let written = TensorFile::open(&at.join(out)).unwrap();
+        assert!(written.names().eq(whole.names()));
+        let name = "transformer.proj_out.weight";
+        assert_eq!(written.bytes(name).unwrap(), whole.bytes(name).unwrap());
+    }
+    let trainer = format!("{RELEASE}/trainer.pt");
+    let output = convert(at, &[&trainer, "t.safetensors", "--to", "safetensors"]);
+    expect(
+        &output,
+        0,
+        &[
+            "values that are no tensors",
+            "left behind",
+            "--precision f16",
+        ],
+    );
+    std::fs::write(at.join("empty.safetensors"), b"\x02\0\0\0\0\0\0\0{}").unwrap();
+    let output = convert(
+        at,
+        &["empty.safetensors", "e.safetensors", "--to", "safetensors"],
+    );
+    expect(&output, 1, &["no tensors"]);
+}
+
+#[test]
+fn hashes_are_taken_as_people_write_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let model = testing::release_file("vae_model.pt").display().to_string();
+    for (input, to) in [(ORIGINAL, "single"), (&model, "safetensors")] {
+        let inspected = convert(at, &["--inspect", input]);
+        let told = String::from_utf8(inspected.stdout).unwrap();
+        let digits = told.lines().find_map(|line| line.strip_prefix("SHA-256: "));
+        let digits = digits.unwrap();
+        let run = |hash: &str| {
+            let arguments = [input, "out.safetensors", "--to", to, "--force", "--sha256"];
+            convert(at, &[&arguments[..], &[hash]].concat())
+        };
+        expect(&run(&format!("sha256:{}", digits.to_uppercase())), 0, &[]);
+        expect(
+            &run(&"0".repeat(64)),
+            1,
+            &["expected 0000", "download it again"],
+        );
+        expect(&run("abc"), 2, &["64 hexadecimal digits"]);
+    }
+}
+
+#[test]
+fn outputs_that_cannot_be_are_told_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    std::fs::write(at.join("file"), "mine").unwrap();
+    std::fs::create_dir(at.join("folder")).unwrap();
+    for (out, to, more, words) in [
+        ("x.pt", "single", &[][..], "x.safetensors"),
+        ("x.safetensors", "original", &[], "x.pt"),
+        ("file", "peft", &["--force"], "is a file"),
+        ("folder", "single", &["--force"], "is a folder"),
+        ("file", "single", &[], "--force"),
+    ] {
+        let output = convert(at, &[&[ORIGINAL, out, "--to", to], more].concat());
+        expect(&output, 1, &[words]);
+    }
+    assert_eq!(std::fs::read_dir(at).unwrap().count(), 2);
+    let base = format!("{RELEASE}/cfm_model.pt");
+    let output = convert(at, &[&base, "y.pt", "--to", "safetensors"]);
+    expect(&output, 1, &["y.safetensors"]);
+}
+
+#[test]
+fn folders_and_shards_are_inspected() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for name in ["vae_model.pt", "cfm_model.pt"] {
+        std::fs::copy(testing::release_file(name), at.join(name)).unwrap();
+    }
+    let words = ["cfm_model.pt:", "DiffRhythm", "vae_model.pt:", "Oobleck"];
+    expect(&convert(at, &["--inspect", "."]), 0, &words);
+    let index = format!("{RELEASE}/shards.safetensors.index.json");
+    let bytes: u64 = ["1", "2"]
+        .iter()
+        .map(|number| format!("{RELEASE}/shards-0000{number}-of-00002.safetensors"))
+        .map(|shard| std::fs::metadata(shard).unwrap().len())
+        .sum();
+    let size = format!("size: {bytes} bytes in all shards");
+    expect(&convert(at, &["--inspect", &index]), 0, &[&size]);
+    expect(
+        &convert(at, &["--inspect", &fixture("peft")]),
+        0,
+        &["SHA-256"],
+    );
+}
+
+/// A stop is a stop: code 130, and nothing is left of the output.
+#[cfg(unix)]
+#[test]
+fn a_stopped_conversion_leaves_nothing() {
+    const BYTES: u64 = 1 << 30;
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let header = format!(
+        r#"{{"w":{{"dtype":"F32","shape":[{}],"data_offsets":[0,{BYTES}]}}}}"#,
+        BYTES / 4
+    );
+    // Zeros that take no space on the disk.
+    let file = std::fs::File::create(at.join("model.safetensors")).unwrap();
+    let start = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+    std::io::Write::write_all(&mut &file, &start).unwrap();
+    file.set_len(start.len() as u64 + BYTES).unwrap();
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("lora-convert"))
+        .current_dir(at)
+        .args([
+            "model.safetensors",
+            "out.safetensors",
+            "--to",
+            "safetensors",
+        ])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let pid = child.id().to_string();
+    let killed = std::process::Command::new("kill")
+        .args(["-TERM", &pid])
+        .status();
+    assert!(killed.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(std::fs::read_dir(at).unwrap().count(), 1);
+}
+
+fn merge(folder: &Path, arguments: &[&str]) -> Output {
+    run(folder, "lora-merge", arguments)
+}
+
+#[test]
+fn adapters_are_added_subtracted_and_brought_to_a_rank() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let (one, two) = (fixture("peft"), fixture("peft_rslora"));
+    let weighted = format!("{one}:0.7");
+    let sum = ["sum", &weighted, &two, "--out", "sum.safetensors"];
+    expect(&merge(at, &sum), 0, &["sum.safetensors"]);
+    expect(&merge(at, &sum), 1, &["sum.safetensors", "--force"]);
+    let less = [
+        "sum",
+        "sum.safetensors",
+        "--subtract",
+        &weighted,
+        "--rank",
+        "2",
+        "--out",
+        "new/less.safetensors",
+    ];
+    expect(
+        &merge(at, &less),
+        0,
+        &["squared norm", "q_proj", "%", "new/less.safetensors"],
+    );
+    let inspected = convert(at, &["--inspect", "new/less.safetensors"]);
+    expect(&inspected, 0, &["rank: 2"]);
+    let folder_of_peft = ["sum", &two, "--to", "peft", "--out", "two"];
+    expect(&merge(at, &folder_of_peft), 0, &["two"]);
+    let replaced = [
+        "sum",
+        "sum.safetensors",
+        "--out",
+        "sum.safetensors",
+        "--force",
+    ];
+    expect(&merge(at, &replaced), 1, &["would be replaced"]);
+    let limited = format!("{one}:0.5:time=0-0.5");
+    let limited = ["sum", &limited, "--out", "x.safetensors"];
+    expect(&merge(at, &limited), 1, &["lora-infer --lora"]);
+    let dora = [
+        "sum",
+        &fixture("peft_dora"),
+        "--rank",
+        "4",
+        "--out",
+        "x.safetensors",
+    ];
+    expect(&merge(at, &dora), 1, &["peft_dora", "--base"]);
+    let endings = ["sum", &two, "--out", "x.pt"];
+    expect(&merge(at, &endings), 1, &["x.safetensors"]);
+    expect(
+        &merge(at, &["sum", &two, "--rank", "0", "--out", "x"]),
+        2,
+        &["rank"],
+    );
+}
+
+#[test]
+fn an_adapter_is_taken_out_of_a_checkpoint_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let (one, base) = (fixture("peft"), fixture("base.safetensors"));
+    let merged = [&one, "tuned.safetensors", "--to", "merged", "--base", &base];
+    expect(&convert(at, &merged), 0, &[]);
+    let rank = |rank| {
+        [
+            "extract",
+            "tuned.safetensors",
+            "--base",
+            &base,
+            "--rank",
+            rank,
+            "--out",
+            "style.safetensors",
+        ]
+    };
+    expect(
+        &merge(at, &rank("3")),
+        0,
+        &["100.00 %", "7 layers", "style.safetensors"],
+    );
+    let taken = [
+        "style.safetensors",
+        "again.safetensors",
+        "--to",
+        "merged",
+        "--base",
+        &base,
+    ];
+    expect(&convert(at, &taken), 0, &["again.safetensors"]);
+    let same = [
+        "extract",
+        &base,
+        "--base",
+        &base,
+        "--rank",
+        "1",
+        "--out",
+        "none.safetensors",
+    ];
+    expect(&merge(at, &same), 1, &["nothing to extract"]);
+    assert!(!at.join("none.safetensors").exists());
 }

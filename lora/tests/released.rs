@@ -4,13 +4,11 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Output;
 
 use assert_cmd::Command;
 
-/// A DiffRhythm of toy size as its authors publish it, with the autoencoder that goes with it.
-const RELEASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../checkpoint/tests/fixtures");
 /// Width of its style vectors.
 const STYLE_WIDTH: usize = 16;
 
@@ -32,7 +30,7 @@ impl Place {
     fn add(&self, model: &str, file: &str, name: &str) {
         let folder = self.path(model);
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::copy(Path::new(RELEASE).join(file), folder.join(name)).unwrap();
+        std::fs::copy(testing::release_file(file), folder.join(name)).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -202,8 +200,41 @@ fn edits_and_continuations_keep_what_they_should() {
         &[&fixed[..], &full].concat(),
         &["known.wav", "--seconds"],
     );
-    let nothing = ["--seconds", "0.2", "--edit", "known.wav", "--spans", "7-8"];
-    place.refused("lora-infer", &[&fixed[..], &nothing].concat(), &["spans"]);
+    for (spans, words) in [
+        ("7-8", "spans nothing"),
+        ("-", "keeps nothing"),
+        ("0-0.1,0.1-3", "keeps nothing"),
+    ] {
+        let nothing = ["--seconds", "0.2", "--edit", "known.wav", "--spans", spans];
+        place.refused("lora-infer", &[&fixed[..], &nothing].concat(), &[words]);
+    }
+    for (seconds, spans, words) in [
+        ("0.1", "0.05-", "the clip has the first 0.1"),
+        (
+            "0.3",
+            "0.05-0.1",
+            "the rest of the clip, to 0.3 s, is made too",
+        ),
+        ("0.2", "0.1-100", "--spans end at 100 s"),
+    ] {
+        let out = format!("{seconds}.wav");
+        let edit = [
+            "--edit",
+            "known.wav",
+            "--spans",
+            spans,
+            "--seconds",
+            seconds,
+            "--out",
+            &out,
+        ];
+        let output = place.run("lora-infer", &[&fixed[..], &edit].concat());
+        assert!(
+            output.status.success() && told(&output).contains(words),
+            "{}",
+            told(&output)
+        );
+    }
 }
 
 #[test]
@@ -261,6 +292,118 @@ fn what_is_missing_or_another_model_is_named() {
 }
 
 #[test]
+fn what_flags_say_is_checked_before_a_model_is_asked_for() {
+    let place = Place::with("cfm_model.pt");
+    let write = |name: &str, bytes: &[u8]| std::fs::write(place.path(name), bytes).unwrap();
+    write("utf16.lrc", b"[\x000\x000\x00:\x000\x001\x00]\x00a\x00");
+    write("taken.wav", b"");
+    write("huge.txt", b"");
+    for (flags, words) in [
+        (&["--cfg", "-1"][..], &["--cfg -1.0", "0 to 100"][..]),
+        (
+            &["--cfg", "0", "--negative-style", "a.npy"],
+            &["--cfg 0", "--negative-style"],
+        ),
+        (&["--seconds", "-3"], &["-3.0 s"]),
+        (&["--seconds", "1e300"], &["1e300 s", "95.1"]),
+        (&["--edit", "taken.wav", "--spans", "a-b"], &["--spans a-b"]),
+        (&["--edit", "none.wav", "--spans", "1-2"], &["none.wav"]),
+        (&["--lyrics", "none.lrc"], &["none.lrc"]),
+        (
+            &["--lyrics", "utf16.lrc"],
+            &["utf16.lrc", "iconv -f UTF-16LE"],
+        ),
+        (&["--lyrics-data", "none"], &["--lyrics-data none"]),
+        (&["--style", "none.npy"], &["none.npy"]),
+        (&["--style-audio", "none.wav"], &["none.wav"]),
+        (&["--lora", "none.safetensors"], &["none.safetensors"]),
+        (&["--lora", "none.safetensors:x"], &["strength"]),
+        (&["--out", "taken.wav"], &["taken.wav", "--force"]),
+        (&["--out", "huge.txt/x.wav"], &["huge.txt", "folder"]),
+    ] {
+        let output = place.run(
+            "lora-infer",
+            &[&["--model", "diffrhythm-v1.2"], flags].concat(),
+        );
+        let told = told(&output);
+        assert_eq!(output.status.code(), Some(1), "{flags:?}: {told}");
+        assert!(!told.contains("not on this machine"), "{flags:?}: {told}");
+        for word in words {
+            assert!(told.contains(word), "{flags:?}: {word}: {told}");
+        }
+    }
+    let output = place.run("lora-infer", &["--seed", "-1"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        told(&output).contains("'-1' for '--seed"),
+        "{}",
+        told(&output)
+    );
+}
+
+#[test]
+fn a_missing_style_encoder_is_named_with_all_its_files() {
+    let place = Place::with("cfm_model.pt");
+    let fixed = ["--model", "model", "--prompt", "sad piano"];
+    let files = [
+        "config.json of OpenMuQ/MuQ-MuLan-large",
+        "pytorch_model.bin",
+        "2700 MB",
+        "tokenizer.json of FacebookAI/xlm-roberta-base",
+        "with --style-encoder",
+    ];
+    place.refused("lora-infer", &fixed, &files);
+    place.refused(
+        "lora-infer",
+        &["--model", "diffrhythm-base"],
+        &["with --model and --vae"],
+    );
+    let output = place.run("lora-infer", &["--list-models"]);
+    assert!(
+        told(&output).contains("HF_HUB_OFFLINE forbids"),
+        "{}",
+        told(&output)
+    );
+}
+
+#[test]
+fn without_a_terminal_every_clip_is_announced() {
+    let place = Place::with("cfm_model.pt");
+    let fixed = [
+        "--model",
+        "model",
+        "--steps",
+        "2",
+        "--seconds",
+        "0.1",
+        "--causal",
+        "true",
+    ];
+    let output = place.run(
+        "lora-infer",
+        &[&fixed[..], &["--seed", "7", "--out", "a.wav"]].concat(),
+    );
+    let said = told(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("making the clip of seed 7 without adapters, 2 steps"),
+        "{said}"
+    );
+}
+
+#[test]
+fn another_programs_configuration_in_the_folder_is_left_alone() {
+    let place = Place::with("cfm_model.pt");
+    let without = place.clip("model", "a.wav", &[]);
+    std::fs::write(
+        place.path("model/config.json"),
+        r#"{"_class_name": "Other"}"#,
+    )
+    .unwrap();
+    assert!(place.clip("model", "b.wav", &[]) == without);
+}
+
+#[test]
 fn the_original_projects_training_is_counted_without_its_model() {
     let place = Place::with("cfm_model.pt");
     let output = place.run("lora-train", &["--preset", "diffrhythm-opera", "--dry-run"]);
@@ -308,5 +451,13 @@ fn an_adapter_of_a_song_model_is_trained_and_fits_every_copy_of_it() {
     assert_eq!(
         place.clip("plain", "c.wav", &["--lora", "style.safetensors:0"]),
         without
+    );
+    place.refused(
+        "lora-infer",
+        &["--lora", "style.safetensors"],
+        &[
+            "style.safetensors: trained on model",
+            "pass --model with the path of model",
+        ],
     );
 }

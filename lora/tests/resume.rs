@@ -7,11 +7,14 @@ mod common;
 use std::path::Path;
 
 use candle_core::Device;
+use journal::Record;
 use lora::LoraError;
+use lora::adapter::Adapter;
 use lora::base::BaseModel;
 use lora::progress::{Progress, Silent};
 use lora::train::{
-    BaseDefaults, ConditionSource, EpochMetrics, TrainConfig, TrainSettings, Trainer, TrainingSet,
+    Augmentation, BaseDefaults, Checkpointing, ConditionSource, TrainConfig, TrainSettings,
+    Trainer, TrainingSet,
 };
 
 /// Asks for a stop after some steps of training.
@@ -31,17 +34,19 @@ impl Progress for StopAfter {
 fn config(folder: &Path, name: &str, seed: u64) -> TrainConfig {
     let settings = TrainSettings {
         model: Some(common::TINY.to_owned()),
+        data: Some(folder.join("segments")),
         out: Some(folder.join(name).join("style.safetensors")),
         run_dir: Some(folder.join(name)),
         steps: Some(25),
         batch_size: Some(2),
         crop_secs: Some(0.5),
+        preview_steps: Some(10),
+        preview_clips: Some(1),
+        preview_secs: Some(0.5),
         seed: Some(seed),
         ..TrainSettings::default()
     };
-    settings
-        .resolve(folder.join("segments"), BaseDefaults::EMBEDDED)
-        .unwrap()
+    settings.resolve(BaseDefaults::EMBEDDED).unwrap()
 }
 
 fn parts(config: &TrainConfig) -> (BaseModel, TrainingSet) {
@@ -50,6 +55,7 @@ fn parts(config: &TrainConfig) -> (BaseModel, TrainingSet) {
         &config.data,
         &base,
         &mut ConditionSource::new(None, lyrics::TokenizerSettings::default()),
+        &config.augment,
         &mut Silent,
     )
     .unwrap();
@@ -59,6 +65,19 @@ fn parts(config: &TrainConfig) -> (BaseModel, TrainingSet) {
 fn start(config: &TrainConfig) -> Trainer {
     let (base, set) = parts(config);
     Trainer::start(config.clone(), base, set, false).unwrap()
+}
+
+/// What a run wrote down, without the figures that are no functions of it.
+fn records(config: &TrainConfig) -> Vec<Record> {
+    let mut records = journal::read_records(&config.run_dir).unwrap();
+    for record in &mut records {
+        match record {
+            Record::Step(step) => (step.step_secs, step.elapsed_secs) = (0.0, 0.0),
+            Record::Epoch(epoch) => epoch.elapsed_secs = 0.0,
+            _ => {}
+        }
+    }
+    records
 }
 
 #[test]
@@ -76,7 +95,7 @@ fn stopping_and_resuming_ends_in_the_same_bytes() {
         "an unfinished run wrote its adapter under the final name"
     );
     let (base, set) = parts(&parted);
-    Trainer::resume(parted.clone(), base, set)
+    Trainer::resume(parted.clone(), base, set, false, &mut Silent)
         .unwrap()
         .run(&mut Silent)
         .unwrap();
@@ -91,49 +110,59 @@ fn stopping_and_resuming_ends_in_the_same_bytes() {
         read(&whole, "best.safetensors"),
         read(&parted, "best.safetensors")
     );
-    let metrics = |config: &TrainConfig| -> Vec<EpochMetrics> {
-        let text = String::from_utf8(read(config, "metrics.jsonl")).unwrap();
-        let line = |line: &str| EpochMetrics {
-            // The one figure that is no function of the run.
-            elapsed_secs: 0.0,
-            ..serde_json::from_str(line).unwrap()
-        };
-        text.lines().map(line).collect()
-    };
-    assert_eq!(metrics(&whole), metrics(&parted));
-    let validated = metrics(&whole)
+    assert_eq!(records(&whole), records(&parted));
+    let validated: Vec<usize> = records(&whole)
         .iter()
-        .filter(|epoch| epoch.validation_loss.is_some())
-        .count();
-    assert_eq!(validated, 3, "at steps 10, 20 and 25");
+        .filter(|record| matches!(record, Record::Validation(_)))
+        .map(Record::step)
+        .collect();
+    assert_eq!(validated, [0, 10, 20, 25]);
+    let previewed = |config: &TrainConfig| {
+        let names = std::fs::read_dir(config.run_dir.join("previews")).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(previewed(&whole), previewed(&parted));
+    for name in previewed(&whole) {
+        let name = format!("previews/{}", name.display());
+        assert_eq!(read(&whole, &name), read(&parted, &name), "{name}");
+    }
+    let page = String::from_utf8(read(&parted, "report.html")).unwrap();
+    assert!(page.contains("finished after 25 steps") && page.contains("<audio"));
 }
 
+/// Files of a run, one of which is enough for the folder to be taken.
 const RUN_FILES: [&str; 5] = [
-    "checkpoint.safetensors",
+    "checkpoints/step-00000010.safetensors",
     "metrics.jsonl",
     "best.safetensors",
-    "curves.png",
+    "report.html",
     "config.toml",
 ];
+
+fn write_precious(path: &Path) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, "precious").unwrap();
+}
 
 #[test]
 fn every_file_of_an_earlier_run_is_left_alone_without_force() {
     let folder = tempfile::tempdir().unwrap();
     common::segments(folder.path(), 44_100);
     let config = config(folder.path(), "run", 3);
-    std::fs::create_dir(&config.run_dir).unwrap();
     for path in RUN_FILES
         .iter()
         .map(|name| config.run_dir.join(name))
         .chain([config.out.clone()])
     {
-        std::fs::write(&path, "precious").unwrap();
+        write_precious(&path);
         let (base, set) = parts(&config);
         let error = Trainer::start(config.clone(), base, set, false)
             .err()
             .unwrap()
             .to_string();
-        for word in [path.to_str().unwrap(), "--force", "--run-dir", "--resume"] {
+        for word in ["--force", "--run-dir", "--resume"] {
             assert!(error.contains(word), "{word}: {error}");
         }
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
@@ -146,11 +175,10 @@ fn a_typing_error_costs_no_earlier_run_even_with_force() {
     let folder = tempfile::tempdir().unwrap();
     common::segments(folder.path(), 44_100);
     let mut config = config(folder.path(), "run", 3);
-    std::fs::create_dir(&config.run_dir).unwrap();
     for name in RUN_FILES {
-        std::fs::write(config.run_dir.join(name), "precious").unwrap();
+        write_precious(&config.run_dir.join(name));
     }
-    config.targets.include = vec!["q_prj".to_owned()];
+    config.include = vec!["q_prj".to_owned()];
     let (base, set) = parts(&config);
     assert!(Trainer::start(config.clone(), base, set, true).is_err());
     for name in RUN_FILES {
@@ -162,8 +190,9 @@ fn a_typing_error_costs_no_earlier_run_even_with_force() {
     }
 }
 
+/// A run that was replaced and stopped before its first checkpoint begins again: nothing of the old one comes back.
 #[test]
-fn a_replaced_run_cannot_be_resumed() {
+fn a_replaced_run_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     common::segments(folder.path(), 44_100);
     let config = config(folder.path(), "run", 3);
@@ -172,11 +201,64 @@ fn a_replaced_run_cannot_be_resumed() {
     // Dropped before its first checkpoint, as if it were killed.
     drop(Trainer::start(config.clone(), base, set, true).unwrap());
     let (base, set) = parts(&config);
-    let error = Trainer::resume(config, base, set)
+    let again = Trainer::resume(config, base, set, false, &mut Silent).unwrap();
+    assert_eq!(again.steps_done(), 0);
+}
+
+/// What failed before its first step costs nobody anything: it neither blocks the name nor has to be forced.
+#[test]
+fn a_run_without_a_step_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let config = config(folder.path(), "run", 3);
+    assert!(matches!(
+        start(&config).run(&mut StopAfter(0)),
+        Err(LoraError::Stopped)
+    ));
+    start(&config).run(&mut Silent).unwrap();
+}
+
+#[test]
+fn two_programs_never_work_in_one_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let config = config(folder.path(), "run", 3);
+    let first = start(&config);
+    let (base, set) = parts(&config);
+    let error = Trainer::start(config.clone(), base, set, true)
         .err()
-        .unwrap()
-        .to_string();
-    assert!(error.contains("no run to resume"), "{error}");
+        .unwrap();
+    assert!(error.to_string().contains("another lora-train"), "{error}");
+    drop(first);
+    start(&config).run(&mut Silent).unwrap();
+}
+
+#[test]
+fn a_damaged_checkpoint_costs_one_interval_and_no_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let with_intervals = |name| TrainConfig {
+        checkpoint_steps: 5,
+        ..config(folder.path(), name, 3)
+    };
+    let (whole, parted) = (with_intervals("whole"), with_intervals("parted"));
+    start(&whole).run(&mut Silent).unwrap();
+    assert!(start(&parted).run(&mut StopAfter(17)).is_err());
+    let checkpoints = parted.run_dir.join("checkpoints");
+    let newest = checkpoints.join("step-00000017.safetensors");
+    let mut bytes = std::fs::read(&newest).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let (base, set) = parts(&parted);
+    let resumed = Trainer::resume(parted.clone(), base, set, false, &mut Silent).unwrap();
+    assert_eq!(resumed.steps_done(), 15);
+    resumed.run(&mut Silent).unwrap();
+    assert_eq!(
+        std::fs::read(&whole.out).unwrap(),
+        std::fs::read(&parted.out).unwrap()
+    );
+    let kept = std::fs::read_dir(checkpoints).unwrap().count();
+    assert_eq!(kept, parted.keep);
 }
 
 #[test]
@@ -188,7 +270,9 @@ fn an_adapter_that_appeared_meanwhile_is_not_replaced() {
     std::fs::write(&config.out, "precious").unwrap();
     let at_the_end = running.run(&mut Silent).unwrap_err();
     let (base, set) = parts(&config);
-    let on_resuming = Trainer::resume(config.clone(), base, set).err().unwrap();
+    let on_resuming = Trainer::resume(config.clone(), base, set, false, &mut Silent)
+        .err()
+        .unwrap();
     for error in [at_the_end, on_resuming] {
         let error = error.to_string();
         assert!(
@@ -201,7 +285,7 @@ fn an_adapter_that_appeared_meanwhile_is_not_replaced() {
     assert_eq!(std::fs::read(&config.out).unwrap(), b"precious");
     std::fs::remove_file(&config.out).unwrap();
     let (base, set) = parts(&config);
-    Trainer::resume(config.clone(), base, set)
+    Trainer::resume(config.clone(), base, set, false, &mut Silent)
         .unwrap()
         .run(&mut Silent)
         .unwrap();
@@ -225,7 +309,7 @@ fn a_run_started_with_force_replaces_the_adapter_also_when_resumed() {
     assert!(matches!(stopped, Err(LoraError::Stopped)));
     assert_eq!(std::fs::read(&config.out).unwrap(), b"old");
     let (base, set) = parts(&config);
-    Trainer::resume(config.clone(), base, set)
+    Trainer::resume(config.clone(), base, set, false, &mut Silent)
         .unwrap()
         .run(&mut Silent)
         .unwrap();
@@ -257,7 +341,7 @@ fn a_changed_run_is_not_resumed() {
     assert!(start(&first).run(&mut StopAfter(4)).is_err());
     let changed = config(folder.path(), "run", 4);
     let (base, set) = parts(&changed);
-    let error = Trainer::resume(changed, base, set)
+    let error = Trainer::resume(changed, base, set, false, &mut Silent)
         .err()
         .unwrap()
         .to_string();
@@ -265,4 +349,130 @@ fn a_changed_run_is_not_resumed() {
         error.contains("seed = 4 (was 3)") && error.contains("--force"),
         "{error}"
     );
+}
+
+#[test]
+fn a_forced_change_is_taken_and_named_in_the_adapter() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let first = config(folder.path(), "run", 3);
+    start(&first).run(&mut Silent).unwrap();
+    // A finished run has more to learn with more steps, and only then.
+    let (base, set) = parts(&first);
+    let error = Trainer::resume(first.clone(), base, set, true, &mut Silent)
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("finished"), "{error}");
+    let longer = TrainConfig { steps: 30, ..first };
+    let (base, set) = parts(&longer);
+    let resumed = Trainer::resume(longer.clone(), base, set, true, &mut Silent).unwrap();
+    assert_eq!(resumed.steps_done(), 25);
+    resumed.run(&mut Silent).unwrap();
+    let adapter = Adapter::load(&longer.out, &Device::Cpu).unwrap();
+    let changes = &adapter.description.changes;
+    assert_eq!(changes, &["from step 25: steps = 30 (was 25)"]);
+    // A change of shape is too large, whatever is forced.
+    let other = TrainConfig { rank: 3, ..longer };
+    let (base, set) = parts(&other);
+    let error = Trainer::resume(other, base, set, true, &mut Silent)
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("rank = 3 (was 8)"), "{error}");
+}
+
+/// Every kind of state a run may have goes through a stop.
+#[test]
+fn parts_of_batches_running_means_and_patterns_survive_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let with_all = |name| TrainConfig {
+        accumulate: 2,
+        ema_decay: 0.9,
+        output_rate_ratio: 4.0,
+        tag_drop: 0.3,
+        augment: vec![Augmentation::Swap, Augmentation::Polarity],
+        prior_clips: 2,
+        rank_pattern: vec!["proj_out=3".parse().unwrap()],
+        checkpointing: Checkpointing::Share(0.5),
+        ..config(folder.path(), name, 3)
+    };
+    let (whole, parted) = (with_all("whole"), with_all("parted"));
+    start(&whole).run(&mut Silent).unwrap();
+    for stop in [1, 7, 9] {
+        let run = match stop {
+            1 => start(&parted),
+            _ => {
+                let (base, set) = parts(&parted);
+                Trainer::resume(parted.clone(), base, set, false, &mut Silent).unwrap()
+            }
+        };
+        assert!(run.run(&mut StopAfter(stop)).is_err());
+    }
+    let (base, set) = parts(&parted);
+    let last = Trainer::resume(parted.clone(), base, set, false, &mut Silent).unwrap();
+    // The clips of the base alone count as progress too: two in each run.
+    assert_eq!(last.steps_done(), 12);
+    last.run(&mut Silent).unwrap();
+    assert_eq!(
+        std::fs::read(&whole.out).unwrap(),
+        std::fs::read(&parted.out).unwrap()
+    );
+    let adapter = Adapter::load(&whole.out, &Device::Cpu).unwrap();
+    let ranks: Vec<_> = adapter
+        .layers
+        .iter()
+        .map(|(name, layer)| (name.ends_with("proj_out"), layer.rank()))
+        .collect();
+    assert!(ranks.contains(&(true, Some(3))) && ranks.contains(&(false, Some(8))));
+}
+
+/// A rate that breaks the numbers is halved, three times at most; the good state stays and the message tells what to do.
+#[test]
+fn broken_numbers_are_undone() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let wild = |name| TrainConfig {
+        // Beyond what settings allow: products of such factors overflow.
+        learning_rate: 1e25,
+        warm_up_steps: 0,
+        gradient_clip: 0.0,
+        ..config(folder.path(), name, 3)
+    };
+    let whole = wild("whole");
+    let mut notes = Notes::default();
+    let error = start(&whole).run(&mut notes).unwrap_err();
+    assert!(
+        matches!(error, LoraError::NotFinite { halvings: 3, .. }),
+        "{error}"
+    );
+    let text = error.to_string();
+    assert!(
+        text.contains("--learning-rate") && text.contains(".wav"),
+        "{text}"
+    );
+    assert_eq!(
+        notes
+            .0
+            .iter()
+            .filter(|note| note.contains("half the learning rate"))
+            .count(),
+        3
+    );
+    let (base, set) = parts(&whole);
+    let saved = Trainer::resume(whole.clone(), base, set, false, &mut Silent).unwrap();
+    // The state before the first step that broke.
+    assert!(saved.run(&mut Silent).is_err());
+    assert!(!whole.out.exists());
+}
+
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Progress for Notes {
+    fn begin(&mut self, _phase: &str, _total: usize) {}
+    fn advance(&mut self) {}
+    fn end(&mut self) {}
+    fn note(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
 }

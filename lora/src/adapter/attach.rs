@@ -4,12 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
-use nn::{Delta, Linear, LoraWeights, Stream, VisitLinears};
+use checkpoint::{TensorFile, shorten};
+use nn::{
+    Delta, Linear, LoraWeights, Stream, TrainedChange, TrainedOptions, VisitLinears, WeightChange,
+};
 
 use super::names::LayerNames;
-use super::{Adapter, BaseIdentity, LayerFactors, Targets};
-use crate::base::BaseModel;
+use super::targets::idle_patterns;
+use super::{Adapter, BaseIdentity, LayerFactors, Placement, Targets};
+use crate::base::{BaseModel, EMBEDDED_SHA256};
 use crate::error::LoraError;
+use crate::models::{EMBEDDED_NAME, KnownModel};
+
+/// How the names of LoRA's variables B end.
+pub(crate) const OUTPUT_FACTOR: &str = ".lora_B";
 
 /// How many of an adapter's layers found their place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,82 +28,78 @@ pub struct Attachment {
     pub total: usize,
 }
 
-/// Trainable factors that sit on a model's layers.
+/// Trainable changes that sit on a model's layers.
 #[derive(Debug)]
 pub struct AdaptedLayers {
-    scale: f64,
-    layers: BTreeMap<String, (Var, Var)>,
+    layers: BTreeMap<String, TrainedChange>,
 }
 
 impl AdaptedLayers {
-    /// Puts fresh factors on every target layer: A uniform in ±1/sqrt(inputs) as PEFT's default, B zero, so that nothing changes yet.
+    /// Puts a fresh change on every target layer, which changes nothing yet; `options` says for each layer which.
     ///
     /// # Errors
-    /// As [`Targets::check`]; nothing is attached then.
+    /// As [`Targets::check`], and when an option is out of its range; nothing is attached then.
     pub fn initialise(
         model: &mut dyn VisitLinears,
         targets: &Targets,
-        rank: usize,
-        alpha: f64,
-        dropout: f64,
+        options: impl Fn(&str) -> TrainedOptions,
         seed: &Stream,
-        device: &Device,
     ) -> Result<Self, LoraError> {
         let mut names = Vec::new();
         model.visit_linears(&mut |linear| names.push(linear.name().to_owned()));
         targets.check(&names)?;
         let mut layers = BTreeMap::new();
         let mut failure = None;
-        let scale = alpha / rank as f64;
         model.visit_linears(&mut |linear| {
             if failure.is_some() || !targets.matches(linear.name()) {
                 return;
             }
-            match fresh_factors(
-                linear.in_features(),
-                linear.out_features(),
-                rank,
-                &seed.named(linear.name()),
-                device,
-            ) {
-                Ok((a, b)) => {
-                    let weights = LoraWeights {
-                        a: a.as_tensor().clone(),
-                        b: b.as_tensor().clone(),
-                        scale,
-                        dropout,
-                    };
-                    failure = linear.attach(weights).err().map(LoraError::from);
-                    layers.insert(linear.name().to_owned(), (a, b));
+            let name = linear.name().to_owned();
+            let change = TrainedChange::new(linear, &options(&name), &seed.named(&name));
+            match change.and_then(|change| linear.attach_trained(&change).map(|()| change)) {
+                Ok(change) => {
+                    layers.insert(name, change);
                 }
-                Err(error) => failure = Some(error.into()),
+                Err(error) => failure = Some(LoraError::from(error)),
             }
         });
         match failure {
-            Some(error) => Err(error),
-            None => Ok(Self { scale, layers }),
+            Some(error) => {
+                detach_all(model);
+                Err(error)
+            }
+            None => Ok(Self { layers }),
         }
     }
 
-    /// Names and factors, in the order of the names: A before B.
+    /// Names and variables, in the order of the layers' names: A before B.
     pub fn variables(&self) -> Vec<(String, Var)> {
-        let pair = |(name, (a, b)): (&String, &(Var, Var))| {
-            [
-                (format!("{name}.lora_A"), a.clone()),
-                (format!("{name}.lora_B"), b.clone()),
-            ]
+        let of_layer = |(name, change): (&String, &TrainedChange)| {
+            let named = |(part, variable)| (format!("{name}.{part}"), variable);
+            change
+                .variables()
+                .into_iter()
+                .map(named)
+                .collect::<Vec<_>>()
         };
-        self.layers.iter().flat_map(pair).collect()
+        self.layers.iter().flat_map(of_layer).collect()
     }
 
     /// A copy of the factors as they are now.
     pub fn factors(&self) -> Result<BTreeMap<String, LayerFactors>, LoraError> {
-        let copy = |(name, (a, b)): (&String, &(Var, Var))| {
-            let (a, b) = (
-                a.as_tensor().copy()?.detach(),
-                b.as_tensor().copy()?.detach(),
-            );
-            Ok((name.clone(), LayerFactors::low_rank(a, b, self.scale)))
+        let copy = |(name, change): (&String, &TrainedChange)| {
+            let WeightChange {
+                delta,
+                scale,
+                magnitude,
+                ..
+            } = change.change()?;
+            let factors = LayerFactors {
+                delta,
+                scale,
+                magnitude,
+            };
+            Ok((name.clone(), factors))
         };
         self.layers.iter().map(copy).collect()
     }
@@ -106,23 +110,6 @@ impl AdaptedLayers {
     }
 }
 
-fn fresh_factors(
-    inputs: usize,
-    outputs: usize,
-    rank: usize,
-    seed: &Stream,
-    device: &Device,
-) -> candle_core::Result<(Var, Var)> {
-    let bound = 1.0 / (inputs as f64).sqrt();
-    let a = seed
-        .uniform((rank, inputs), device)?
-        .affine(2.0 * bound, -bound)?;
-    Ok((
-        Var::from_tensor(&a)?,
-        Var::zeros((outputs, rank), DType::F32, device)?,
-    ))
-}
-
 impl Adapter {
     /// Attaches the adapter to a base's transformer; see [`Adapter::attach`].
     pub fn attach_to(
@@ -131,12 +118,25 @@ impl Adapter {
         strength: f64,
         path: &Path,
     ) -> Result<Attachment, LoraError> {
-        let identity = base.identity().clone();
-        self.attach(&mut base.transformer, &identity, strength, path)
+        self.place_on(base, &Placement::at(strength), path)
     }
 
-    /// Attaches the adapter at a strength (1: as trained). An adapter for another base, or with layers the model lacks, is refused
-    /// with the names that differ, and the model stays as it was. `path` is for the message.
+    /// The same at some times or on some layers alone.
+    ///
+    /// # Errors
+    /// As [`Adapter::attach`], and when a pattern matches no layer of the adapter or all of them together leave none.
+    pub fn place_on(
+        &self,
+        base: &mut BaseModel,
+        placement: &Placement,
+        path: &Path,
+    ) -> Result<Attachment, LoraError> {
+        let identity = base.identity().clone();
+        self.place(&mut base.transformer, &identity, placement, path)
+    }
+
+    /// Attaches the adapter at a strength (1: as trained). An adapter for another base is refused with that base's name, one with layers
+    /// the model lacks with the names that differ, and the model stays as it was. `path` is for the message.
     pub fn attach(
         &self,
         model: &mut dyn VisitLinears,
@@ -144,11 +144,26 @@ impl Adapter {
         strength: f64,
         path: &Path,
     ) -> Result<Attachment, LoraError> {
-        let layers = self.fitted(model, base, path)?;
+        self.place(model, base, &Placement::at(strength), path)
+    }
+
+    /// [`place_on`](Self::place_on) for any model.
+    ///
+    /// # Errors
+    /// As [`place_on`](Self::place_on).
+    pub fn place(
+        &self,
+        model: &mut dyn VisitLinears,
+        base: &BaseIdentity,
+        placement: &Placement,
+        path: &Path,
+    ) -> Result<Attachment, LoraError> {
+        let mut layers = self.fitted(model, base, path)?;
+        chosen(&mut layers, &placement.layers, path)?;
         let (mut applied, mut failure) = (0, None);
         model.visit_linears(&mut |linear| {
             if let (Some(layer), None) = (layers.get(linear.name()), &failure) {
-                match attach_layer(linear, layer, strength) {
+                match attach_layer(linear, layer, placement) {
                     Ok(()) => applied += layer.tensors().len(),
                     Err(error) => failure = Some(error),
                 }
@@ -178,20 +193,52 @@ impl Adapter {
             shapes.insert(linear.name().to_owned(), dims);
         });
         let trained_on = self.description.base.as_ref();
-        let other_base = trained_on
-            // A model is what its weights are, whatever its folder is called.
-            .filter(|trained_on| trained_on.sha256 != base.sha256)
-            .map(|trained_on| format!("it was trained on {trained_on}"));
+        // A model is what its weights are, whatever its folder is called.
+        if let Some(trained_on) = trained_on.filter(|other| other.sha256 != base.sha256) {
+            return Err(LoraError::OtherBase {
+                path: path.to_owned(),
+                trained_on: shown_base(trained_on),
+                base: base.to_string(),
+                remedy: how_to_name(trained_on, "--model"),
+            });
+        }
+        // The same weights, used in another way, are another base.
+        if let Some((trained_on, causal)) = trained_on.and_then(|it| Some((it, it.causal?)))
+            && base.causal.is_some_and(|other| other != causal)
+        {
+            return Err(LoraError::OtherBase {
+                path: path.to_owned(),
+                trained_on: format!("{} with causal = {causal}", shown_base(trained_on)),
+                base: format!("{base} with causal = {}", !causal),
+                remedy: format!("pass --causal {causal}"),
+            });
+        }
         let (layers, misfits) = self.placed(&shapes);
-        let differences: Vec<String> = other_base.into_iter().chain(misfits).collect();
-        match differences.is_empty() {
+        match misfits.is_empty() {
             true => Ok(layers),
             false => Err(LoraError::DoesNotFit {
                 path: path.to_owned(),
                 base: base.to_string(),
-                differences: differences.join("; "),
+                differences: misfits.join("\n  "),
             }),
         }
+    }
+
+    /// Refuses a base that has other weights than the one that the adapter was trained on, if that is known. `path` is for the message.
+    pub(super) fn check_trained_on(&self, base: &TensorFile, path: &Path) -> Result<(), LoraError> {
+        let Some(trained_on) = &self.description.base else {
+            return Ok(());
+        };
+        let found = crate::base::identity_of(base)?;
+        if found == trained_on.sha256 {
+            return Ok(());
+        }
+        Err(LoraError::OtherBase {
+            path: path.to_owned(),
+            trained_on: shown_base(trained_on),
+            base: format!("{} ({})", base.origin(), found.get(..12).unwrap_or(&found)),
+            remedy: how_to_name(trained_on, "--base"),
+        })
     }
 
     /// The layers under the names of a model whose layers have these `(outputs, inputs)`, and every reason why one is not.
@@ -202,7 +249,9 @@ impl Adapter {
         let names = LayerNames::new(shapes.keys().map(String::as_str));
         let (mut layers, mut misfits) = (BTreeMap::new(), Vec::new());
         for (name, layer) in &self.layers {
-            let Some(own) = names.resolve(name) else {
+            let resolved = names.resolve(name);
+            let name = shorten(name);
+            let Some(own) = resolved else {
                 misfits.push(format!("{name} is no layer of the base"));
                 continue;
             };
@@ -238,7 +287,7 @@ impl Adapter {
             return Err(LoraError::DoesNotFit {
                 path: path.to_owned(),
                 base: base.to_owned(),
-                differences: misfits.join("; "),
+                differences: misfits.join("\n  "),
             });
         }
         let layers = layers.into_iter();
@@ -249,20 +298,73 @@ impl Adapter {
     }
 }
 
+/// What to say to get that base.
+fn how_to_name(base: &BaseIdentity, flag: &str) -> String {
+    let name = match base.sha256 == EMBEDDED_SHA256 {
+        true => Some(EMBEDDED_NAME),
+        false => KnownModel::named(&base.name).map(|known| known.name),
+    };
+    match name {
+        Some(name) => format!("pass {flag} {name}"),
+        None => format!(
+            "pass {flag} with the path of {} as it was when the adapter was trained",
+            shorten(&base.name)
+        ),
+    }
+}
+
+/// The name comes from a file, and goes to a terminal.
+pub(super) fn shown_base(base: &BaseIdentity) -> String {
+    shorten(&base.to_string())
+}
+
 /// LoRA goes into the layer's own operation; other methods are changes of the weight.
 fn attach_layer(
     linear: &mut Linear,
     layer: &LayerFactors,
-    strength: f64,
+    placement: &Placement,
 ) -> candle_core::Result<()> {
+    let Placement {
+        strength, times, ..
+    } = *placement;
     match (&layer.delta, &layer.magnitude) {
-        (Delta::LowRank { a, b }, None) => linear.attach(LoraWeights {
-            a: a.clone(),
-            b: b.clone(),
-            scale: layer.scale * strength,
-            dropout: 0.0,
-        }),
-        _ => linear.attach_change(layer.change(strength)),
+        (Delta::LowRank { a, b }, None) => {
+            let weights = LoraWeights {
+                a: a.clone(),
+                b: b.clone(),
+                scale: layer.scale * strength,
+                dropout: 0.0,
+            };
+            linear.attach_during(weights, times)
+        }
+        _ => linear.attach_change_during(layer.change(strength), times),
+    }
+}
+
+/// Takes those away that are not to act.
+fn chosen(
+    layers: &mut BTreeMap<String, &LayerFactors>,
+    targets: &Targets,
+    path: &Path,
+) -> Result<(), LoraError> {
+    let refused = |problem: String| {
+        Err(LoraError::BadFile {
+            path: path.to_owned(),
+            problem: format!("{problem}; lora-convert --inspect lists its layers"),
+        })
+    };
+    let names: Vec<String> = layers.keys().cloned().collect();
+    for (key, patterns) in [("include", &targets.include), ("exclude", &targets.exclude)] {
+        let idle = idle_patterns(patterns, &names);
+        if !idle.is_empty() {
+            let idle = idle.join(", ");
+            return refused(format!("{key}={idle} matches no layer of this adapter"));
+        }
+    }
+    layers.retain(|name, _| targets.matches(name));
+    match layers.is_empty() {
+        true => refused("include and exclude leave none of its layers".to_owned()),
+        false => Ok(()),
     }
 }
 

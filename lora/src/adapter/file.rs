@@ -36,6 +36,9 @@ struct Header {
     /// Texts that came from the file of another program.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, String>,
+    /// What that file called its base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stated_base: Option<String>,
 }
 
 impl Adapter {
@@ -48,7 +51,7 @@ impl Adapter {
         dataset::write_aside(path, &bytes).map_err(LoraError::file(path))
     }
 
-    fn to_bytes(&self) -> Result<Vec<u8>, String> {
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let mut tensors = BTreeMap::new();
         for (name, layer) in &self.layers {
             tensors.extend(peft_tensors(&format!("{PREFIX}{name}"), layer)?);
@@ -88,6 +91,7 @@ impl Adapter {
             },
             scales,
             metadata: self.metadata.clone(),
+            stated_base: self.stated_base.clone(),
         }
     }
 }
@@ -165,6 +169,7 @@ pub(super) fn read(
         trigger: trigger.transpose()?,
         format: AdapterFormat::Lorelei,
         metadata: header.metadata,
+        stated_base: header.stated_base,
         description: header.description,
     })
 }
@@ -231,6 +236,7 @@ mod tests {
                 name: "base".into(),
                 version: 1,
                 sha256: "00".into(),
+                causal: None,
             }),
             trigger_words: vec!["élan".into()],
             lorelei_version: "0.1.0".into(),
@@ -238,6 +244,7 @@ mod tests {
             seed: 7,
             step: 3,
             validation_loss: Some(0.5),
+            changes: vec![],
         };
         let layers = BTreeMap::from([("transformer.proj_out".to_owned(), factors)]);
         let trigger = Tensor::from_slice(&[1.0f32, 2.0], 2, &Device::Cpu).unwrap();

@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 const WRAPPERS: &[&str] = &[
     "base_model.model.",
     "base_model.",
+    // ACE-Step's transformer in ComfyUI; elsewhere a decoder is an autoencoder's.
+    "diffusion_model.decoder.",
     "diffusion_model.",
     "model.",
-    "decoder.",
     "transformer.",
     "dit.",
     "cfm.",
@@ -142,11 +143,21 @@ mod tests {
         }
     }
 
+    /// A LoRA of an autoencoder is none of the transformer, whatever its layers' shapes.
+    #[test]
+    fn a_decoder_is_no_wrapper() {
+        let names = LayerNames::new(["transformer.proj", "layers.0.mlp"]);
+        assert_eq!(names.resolve("decoder.proj"), None);
+        let comfyui = names.resolve("diffusion_model.decoder.layers.0.mlp");
+        assert_eq!(comfyui, Some("layers.0.mlp"));
+    }
+
     #[test]
     fn what_could_be_two_layers_is_none() {
-        let names = LayerNames::new(["transformer.proj", "decoder.proj", "a.b_c", "a_b.c"]);
+        let names = LayerNames::new(["transformer.proj", "dit.proj", "a.b_c", "a_b.c"]);
         assert_eq!(names.resolve("proj"), None);
         assert_eq!(names.resolve("transformer.proj"), Some("transformer.proj"));
+        assert_eq!(names.resolve("decoder.proj"), None);
         assert_eq!(names.resolve("lora_unet_a_b_c"), None);
     }
 }

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use checkpoint::{OtherValue, TensorFile};
+use checkpoint::{OtherValue, TensorFile, shorten};
 use nn::Delta;
 
 use super::{Adapter, AdapterDescription, AdapterFormat, LayerFactors, Targets, file};
@@ -29,6 +29,7 @@ use crate::error::LoraError;
 use assemble::{Assumed, Parts, Scales};
 use keys::{Dialect, Part};
 use settings::Settings;
+pub(super) use settings::{DIFFUSERS, STABLE_AUDIO_3};
 pub(super) use values::to_f32;
 
 /// PEFT's file names in a folder (`save_pretrained`).
@@ -41,6 +42,8 @@ pub(super) const ORIGINAL_DICT: &str = "lora_state_dict.";
 pub(super) const ORIGINAL_ALPHA: f64 = 16.0;
 /// Where files written here say another.
 pub(super) const ORIGINAL_ALPHA_KEY: &str = "alpha";
+/// The header's key for the description of an adapter in the layout of another program.
+pub(super) const PASSED_ON: &str = "lorelei_description";
 /// PEFT puts it before the names in files, not before those that its patterns are for.
 const PEFT_PREFIX: &str = "base_model.model.";
 
@@ -67,7 +70,8 @@ impl Adapter {
         let tensors = TensorFile::open(&place.weights)?;
         let bad = |problem: String| LoraError::BadFile {
             path: path.to_owned(),
-            problem,
+            // Names of layers are in it, which may hold what a terminal would obey.
+            problem: problem.replace(|letter: char| letter.is_control() && letter != '\n', " "),
         };
         if file::is_own(&tensors) {
             return file::read(&tensors, alpha, device).map_err(bad);
@@ -75,6 +79,14 @@ impl Adapter {
         let settings = place.settings()?;
         foreign(&tensors, settings, alpha, device, place.is_folder).map_err(bad)
     }
+}
+
+/// The file of weights in a folder that is PEFT's.
+pub(crate) fn peft_weights(folder: &Path) -> Option<PathBuf> {
+    let candidates = [PEFT_WEIGHTS, PEFT_WEIGHTS_PICKLED].map(|name| folder.join(name));
+    let has_config = folder.join(PEFT_CONFIG).is_file();
+    let mut found = candidates.into_iter().filter(|path| path.is_file());
+    found.next().filter(|_| has_config)
 }
 
 /// The files that a path stands for.
@@ -87,16 +99,13 @@ struct Place {
 impl Place {
     fn of(path: &Path) -> Result<Self, LoraError> {
         if path.is_dir() {
-            let candidates = [PEFT_WEIGHTS, PEFT_WEIGHTS_PICKLED].map(|name| path.join(name));
-            let weights = candidates.into_iter().find(|path| path.is_file());
-            let config = path.join(PEFT_CONFIG);
-            return match weights {
-                Some(weights) if config.is_file() => Ok(Self {
+            return match peft_weights(path) {
+                Some(weights) => Ok(Self {
                     weights,
-                    config: Some(config),
+                    config: Some(path.join(PEFT_CONFIG)),
                     is_folder: true,
                 }),
-                _ => Err(LoraError::BadFile {
+                None => Err(LoraError::BadFile {
                     path: path.to_owned(),
                     problem: format!(
                         "no adapter folder of PEFT: it needs {PEFT_CONFIG} and {PEFT_WEIGHTS} (or {PEFT_WEIGHTS_PICKLED}); name the adapter's file instead, or complete the folder"
@@ -168,13 +177,19 @@ fn sort(tensors: &TensorFile, device: &Device) -> Result<Sorted, String> {
         }
         [] => Ok(sorted),
         unknown => Err(format!(
-            "{} of its {} tensors belong to no adapter method that is known here (LoRA, DoRA, LoKr): {}. Whole models are no adapters; other \
-             methods can be merged into the base by the program that trained them",
+            "{} of its {} tensors belong to no adapter method that is known here (LoRA, DoRA, LoKr). Whole models are no adapters; other \
+             methods can be merged into the base by the program that trained them. The tensors:{}",
             unknown.len(),
             tensors.names().count(),
-            unknown.join(", ")
+            shown(unknown)
         )),
     }
+}
+
+/// All names, one a line: they come from a file, and go to a terminal.
+fn shown(names: &[&str]) -> String {
+    let lines = names.iter().map(|name| format!("\n  {}", shorten(name)));
+    lines.collect()
 }
 
 /// An adapter that another program made.
@@ -217,13 +232,45 @@ fn foreign(
         );
     }
     let dropout = settings.as_ref().map_or(0.0, |settings| settings.dropout);
+    let mut metadata = tensors.metadata().clone();
+    let mut description = describe(&read, dropout, tensors);
+    if let Some(text) = metadata.remove(PASSED_ON) {
+        passed_on(&mut description, &text)?;
+    }
+    let stated_base = settings.and_then(|settings| settings.base);
     Ok(Adapter {
-        description: describe(&read, dropout, tensors),
+        description,
         layers: read,
         trigger: None,
         format,
-        metadata: tensors.metadata().clone(),
+        stated_base: stated_base.or_else(|| base_in_header(&metadata)),
+        metadata,
     })
+}
+
+/// What [`super::write`] put into the header of another layout: all that its tensors do not say.
+fn passed_on(description: &mut AdapterDescription, text: &str) -> Result<(), String> {
+    let told: AdapterDescription = serde_json::from_str(text)
+        .map_err(|error| format!("{PASSED_ON:?} in its header does not parse: {error}"))?;
+    *description = AdapterDescription {
+        format: description.format,
+        rank: description.rank,
+        alpha: description.alpha,
+        targets: std::mem::take(&mut description.targets),
+        ..told
+    };
+    Ok(())
+}
+
+/// Where programs of kohya's kind say what they trained on (`sd-scripts`, `sd-model-spec`).
+fn base_in_header(metadata: &BTreeMap<String, String>) -> Option<String> {
+    let keys = [
+        "ss_sd_model_name",
+        "ss_base_model_version",
+        "modelspec.architecture",
+    ];
+    let named = keys.iter().find_map(|key| metadata.get(*key));
+    named.filter(|name| !name.is_empty()).cloned()
 }
 
 /// The alpha beside the original's dict; its own programs write none, [`super::write`] does where it is not 16.
@@ -317,6 +364,7 @@ fn describe(
             _ => 0,
         },
         validation_loss: None,
+        changes: Vec::new(),
     }
 }
 

@@ -82,12 +82,13 @@ impl Targets {
 }
 
 /// The patterns that match none of these names.
-fn idle_patterns(patterns: &[String], names: &[String]) -> Vec<String> {
+pub(super) fn idle_patterns(patterns: &[String], names: &[String]) -> Vec<String> {
     let idle = |pattern: &&String| !names.iter().any(|name| pattern_matches(pattern, name));
     patterns.iter().filter(idle).cloned().collect()
 }
 
-fn pattern_matches(pattern: &str, name: &str) -> bool {
+/// Whether a pattern matches a layer's full name.
+pub(crate) fn pattern_matches(pattern: &str, name: &str) -> bool {
     if pattern.contains('*') {
         return wildcard_matches(pattern.as_bytes(), name.as_bytes());
     }

@@ -15,6 +15,8 @@ use crate::progress::Progress;
 
 /// The scope of all tensors in the reference's files.
 pub(super) const SCOPE: &str = "transformer";
+/// What the reference's configuration calls the model.
+const MODEL_TYPE: &str = "diffrhythm";
 /// The tensor whose type is taken for that of the file.
 const TYPICAL: &str = "transformer.transformer_blocks.0.self_attn.q_proj.weight";
 
@@ -55,6 +57,7 @@ pub(super) fn load(
             name: files.name.clone(),
             version: 1,
             sha256: fingerprint,
+            causal: Some(files.causal),
         },
         autoencoder: Box::new(autoencoder),
         transformer,
@@ -90,22 +93,43 @@ pub(super) fn config(files: &ReleasedFiles, weights: &Weights) -> Result<Config,
         return Ok(inferred);
     };
     let text = std::fs::read_to_string(path).map_err(LoraError::file(path))?;
-    let read = Config::from_reference_json(&text, files.causal).map(|config| {
-        match text.contains("max_frames") {
-            true => config,
-            // The reference's own file serves models of both lengths.
-            false => Config {
-                max_frames: inferred.max_frames,
-                ..config
-            },
-        }
-    });
-    read.map_err(|error| LoraError::BadFile {
+    let bad = |problem: String| LoraError::BadFile {
         path: path.clone(),
         problem: format!(
-            "{error}; take the file that came with the weights away, or put theirs in its place"
+            "{problem}; take the file that came with the weights away, or put theirs in its place"
         ),
-    })
+    };
+    match completed(&text, &inferred).map_err(|error| bad(error.to_string()))? {
+        Some(text) => {
+            Config::from_reference_json(&text, files.causal).map_err(|error| bad(error.to_string()))
+        }
+        None => {
+            tracing::warn!(
+                "{}: it does not describe DiffRhythm; sizes are read off the weights",
+                path.display()
+            );
+            Ok(inferred)
+        }
+    }
+}
+
+/// The reference's configuration with what its code has as literals and its file may lack, since one serves models of both lengths; none
+/// if it is another program's.
+fn completed(text: &str, inferred: &Config) -> serde_json::Result<Option<String>> {
+    let mut file: serde_json::Value = serde_json::from_str(text)?;
+    let Some(keys) = file.as_object_mut().filter(|keys| {
+        keys.get("model_type")
+            .is_some_and(|kind| kind == MODEL_TYPE)
+    }) else {
+        return Ok(None);
+    };
+    for (key, value) in [
+        ("max_frames", inferred.max_frames),
+        ("cond_dim", inferred.cond_dim),
+    ] {
+        keys.entry(key).or_insert_with(|| value.into());
+    }
+    Ok(Some(file.to_string()))
 }
 
 /// 16-bit files stay as they are on the CPU, since products widen their weights exactly; cards have their own ways.
@@ -135,4 +159,29 @@ fn check_together(
             config.mel_dim
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_completed_from_the_weights_and_anothers_is_left_alone() {
+        let inferred = Config::released(6144, false);
+        let text = r#"{"model_type": "diffrhythm", "model": {"dim": 2048, "depth": 16, "ff_mult": 4, "text_dim": 512,
+            "conv_layers": 4, "mel_dim": 64, "text_num_embeds": 363}}"#;
+        let whole = completed(text, &inferred).unwrap().unwrap();
+        assert_eq!(
+            Config::from_reference_json(&whole, false).unwrap(),
+            inferred
+        );
+        let given = text.replace("\"model\"", "\"max_frames\": 2048, \"model\"");
+        let given = completed(&given, &inferred).unwrap().unwrap();
+        let given = Config::from_reference_json(&given, false).unwrap();
+        assert_eq!(given.max_frames, 2048);
+        for other in [r#"{"_class_name": "AutoencoderOobleck"}"#, "[]"] {
+            assert_eq!(completed(other, &inferred).unwrap(), None);
+        }
+        assert!(completed("{", &inferred).is_err());
+    }
 }

@@ -4,12 +4,13 @@ use checkpoint::{ElementType, TensorFile};
 use sha2::{Digest, Sha256};
 
 use crate::error::LoraError;
+use crate::hexadecimal::hexadecimal;
 
 /// Values of each tensor that are looked at.
 const VALUES: usize = 64;
 
-/// SHA-256 over names, shapes and the signs of each tensor's first values: rounding to fewer bits keeps signs, so that a model's f32, f16
-/// and bf16 copies have one fingerprint, and another training has another.
+/// SHA-256 over names, shapes and the signs of values spread over each tensor: rounding to fewer bits keeps signs, so that a model's f32,
+/// f16 and bf16 copies have one fingerprint, and another training has another, but for one that turns no sign among thousands.
 ///
 /// # Errors
 /// When a tensor's bytes cannot be had.
@@ -27,15 +28,44 @@ pub(super) fn of(tensors: &TensorFile) -> Result<String, LoraError> {
             _ => continue,
         };
         let bytes = tensors.bytes(name)?;
-        let values = bytes.chunks_exact(width).take(VALUES);
-        let signs: Vec<u8> = values
-            .map(|value| value.last().map_or(0, |high| high >> 7))
-            .collect();
-        hash.update(signs);
+        hash.update(signs(&bytes, width));
     }
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hexadecimal(hash.finalize()))
+}
+
+/// Signs of at most [`VALUES`] values of so many bytes, evenly spread, the first one among them.
+fn signs(bytes: &[u8], width: usize) -> Vec<u8> {
+    let count = bytes.len() / width;
+    let looked_at = count.min(VALUES);
+    let sign = |index: usize| {
+        let value = index * count / looked_at;
+        // Little endian: the sign is the last byte's highest bit.
+        bytes
+            .get(value * width + width - 1)
+            .map_or(0, |high| high >> 7)
+    };
+    (0..looked_at).map(sign).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_are_of_the_whole_tensor_and_of_any_precision() {
+        let values: Vec<f32> = (0..1000u16)
+            .map(|value| if value < 900 { 1.0 } else { -1.0 })
+            .collect();
+        let wide: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        let half = |value: &f32| half::f16::from_f32(*value).to_le_bytes();
+        let narrow: Vec<u8> = values.iter().flat_map(half).collect();
+        let found = signs(&wide, 4);
+        assert_eq!((found.len(), found[0], found[VALUES - 1]), (VALUES, 0, 1));
+        assert_eq!(signs(&narrow, 2), found);
+        assert_eq!(signs(&wide[..12], 4), [0, 0, 0]);
+        assert!(signs(&[], 4).is_empty());
+    }
 }

@@ -75,13 +75,15 @@ impl Outline {
         Self::of_songs(known.name.to_owned(), config, precision)
     }
 
-    /// Of a model's files: of a release only the table of contents is read.
+    /// Of a model's files: of a release only the table of contents is read. What its weights are kept in without a wish depends on the
+    /// device that it will run on.
     ///
     /// # Errors
     /// When a file cannot be read or holds another model.
     pub fn of_files(
         files: &ModelFiles,
         precision: Option<WeightPrecision>,
+        device: &Device,
     ) -> Result<Self, LoraError> {
         let ModelFiles::DiffRhythm(files) = files else {
             let silent = &mut crate::progress::Silent;
@@ -94,7 +96,7 @@ impl Outline {
         };
         let file = TensorFile::open(&files.transformer)?;
         let tensors = checkpoint::diffrhythm::weights(&file)?.tensors;
-        let stored = diffrhythm::stored_precision(&tensors, &Device::Cpu);
+        let stored = diffrhythm::stored_precision(&tensors, device);
         let weights = Weights::from_tensor_file(tensors, &Device::Cpu);
         let config = diffrhythm::config(files, &weights)?;
         Self::of_songs(files.name.clone(), config, precision.or(Some(stored)))

@@ -16,6 +16,7 @@ use super::pulse::PULSES_PER_BEAT;
 use super::{BaseModel, Conditioning, TagVocabulary};
 use crate::adapter::BaseIdentity;
 use crate::error::LoraError;
+use crate::hexadecimal::hexadecimal;
 use crate::models::OWN_DESCRIPTION;
 use crate::tensor_file;
 
@@ -24,7 +25,8 @@ const EMBEDDED: &[u8] = include_bytes!("../../base/lorelei-base-1.safetensors");
 /// What errors call it.
 const EMBEDDED_ORIGIN: &str = "the embedded base";
 /// Its hash, which every program would otherwise compute at its start.
-const EMBEDDED_SHA256: &str = "23a0bf2895bb8ec3aeabaa27421d6a11d0451c47b52a7652f7da93ec374cb286";
+pub(crate) const EMBEDDED_SHA256: &str =
+    "23a0bf2895bb8ec3aeabaa27421d6a11d0451c47b52a7652f7da93ec374cb286";
 const FORMAT: u32 = 1;
 
 #[derive(Debug, Deserialize)]
@@ -105,6 +107,7 @@ fn from_bytes(
             name: description.name,
             version: description.version,
             sha256,
+            causal: None,
         },
         autoencoder: Box::new(autoencoder),
         transformer,
@@ -146,10 +149,7 @@ fn describe(bytes: &[u8]) -> Result<Description, String> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hexadecimal(Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ impl TagVocabulary {
         let mut near: Vec<(usize, &str)> = self
             .names
             .iter()
-            .map(|name| (edit_distance(word, name), name.as_str()))
+            .map(|name| (strsim::levenshtein(word, name), name.as_str()))
             .collect();
         near.sort();
         let nearest = near
@@ -163,22 +163,6 @@ fn normalise(word: &str) -> String {
         .split_whitespace()
         .collect::<Vec<_>>()
         .join("-")
-}
-
-/// Levenshtein distance in characters.
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, from) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, to) in right.iter().enumerate() {
-            let substituted = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = substituted.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use checkpoint::TensorFile;
 
-use super::own;
+use super::{fingerprint, own};
+use crate::adapter::BaseIdentity;
 use crate::error::LoraError;
-use crate::models::{EMBEDDED_NAME, Hub, weights_file};
+use crate::models::{EMBEDDED_NAME, Hub, KnownModel, OWN_DESCRIPTION, weights_file};
 use crate::progress::Progress;
 
 /// What the names of training checkpoints have in front of those of the model.
@@ -36,4 +37,39 @@ pub fn weights(
         found.left_out.len()
     ));
     Ok(found.tensors)
+}
+
+/// The hash by which adapters know the base that has these weights: what [`BaseIdentity`](crate::adapter::BaseIdentity) records.
+///
+/// # Errors
+/// When a tensor's bytes cannot be had.
+pub(crate) fn identity_of(weights: &TensorFile) -> Result<String, LoraError> {
+    if weights.metadata().contains_key(OWN_DESCRIPTION) {
+        return Ok(checkpoint::sha256_of(weights, &checkpoint::Silent)?);
+    }
+    match checkpoint::diffrhythm::weights(weights) {
+        Ok(found) => fingerprint::of(&found.tensors),
+        Err(_) => fingerprint::of(weights),
+    }
+}
+
+/// What adapters for the base with these weights record; a base of Lorelei's own is called what its file says.
+///
+/// # Errors
+/// When a tensor's bytes cannot be had.
+pub(crate) fn identity_named(weights: &TensorFile, name: &str) -> Result<BaseIdentity, LoraError> {
+    let own = weights.metadata().get(OWN_DESCRIPTION);
+    let own: serde_json::Value = own
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let version = own["version"].as_u64();
+    Ok(BaseIdentity {
+        name: own["name"].as_str().unwrap_or(name).to_owned(),
+        version: version
+            .and_then(|version| u32::try_from(version).ok())
+            .unwrap_or(1),
+        sha256: identity_of(weights)?,
+        // Of other files it is not known how the attention was.
+        causal: KnownModel::named(name).map(|known| known.causal),
+    })
 }

@@ -1,22 +1,22 @@
 //! `lora-convert`: adapters and weights from one layout to another, and what is in a file.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use checkpoint::{ConvertOptions, Precision, TensorFile};
+use checkpoint::diffrhythm::StateDict;
+use checkpoint::{ConvertOptions, Converted, ElementType, Precision, TensorFile};
 use clap::{Parser, ValueEnum};
 use lora::LoraError;
-use lora::adapter::{Adapter, MergeOptions, MergedPrecision, Target, layer_shapes, write_merged};
+use lora::adapter::{Adapter, MergeOptions, Target, layer_shapes, write_merged};
 use lora::inspect;
 use lora::models::Hub;
-use lora::progress::Progress;
-use lora::terminal::{Terminal, catch_interrupts, exit_with, log_to_stderr, print_lines, tell};
-
-/// What bars count in.
-const MEGABYTE: u64 = 1_000_000;
+use lora::progress::{InBytes, Progress};
+use lora::terminal::{
+    Terminal, Written, catch_interrupts, check_ending, check_free, exit_with, log_to_stderr,
+    make_folder, print_lines, refuse_what_is_read, tell,
+};
 
 /// Convert adapters and weights from one layout to another, or say what is in a file.
 ///
@@ -52,11 +52,11 @@ struct Arguments {
     /// For "merged": how much of the adapter, from -10 to 10 [default: 1, as trained].
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     strength: Option<f64>,
-    /// For "merged" and "safetensors": what the weights become [default: keep].
+    /// For "merged" and "safetensors": what the weights become; f16 and bf16 halve a file of f32 [default: keep].
     #[arg(long, value_enum)]
     precision: Option<Bits>,
-    /// Stop if IN is not the file with this SHA-256.
-    #[arg(long, value_name = "HASH")]
+    /// Stop if IN is not the file with this SHA-256: 64 digits, with or without "sha256:" before them.
+    #[arg(long, value_name = "HASH", value_parser = checkpoint::sha256_digits)]
     sha256: Option<String>,
     /// Replace what is there.
     #[arg(long)]
@@ -75,8 +75,18 @@ enum Layout {
     Original,
     /// The base's weights with the adapter folded in
     Merged,
-    /// A model's weights, from any file
+    /// A model's weights, from any file; of a training checkpoint of DiffRhythm the transformer alone
     Safetensors,
+}
+
+impl Layout {
+    fn written(self) -> Written {
+        match self {
+            Self::Peft => Written::Folder,
+            Self::Original => Written::Torch,
+            Self::Single | Self::Comfyui | Self::Merged | Self::Safetensors => Written::Safetensors,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -110,12 +120,16 @@ fn run(arguments: &Arguments) -> Result<()> {
         bail!("say where to write and what: lora-convert IN OUT --to LAYOUT, or --inspect FILE");
     };
     refuse_idle_flags(arguments, layout)?;
+    check_ending(output, layout.written())?;
+    check_free(output, arguments.force)?;
     catch_interrupts().context("Ctrl-C cannot be caught")?;
     if layout == Layout::Safetensors {
+        make_folder(output)?;
         return convert_weights(arguments, input, output);
     }
+    let mut terminal = Terminal::default();
     if let Some(expected) = &arguments.sha256 {
-        check_hash(input, expected)?;
+        check_hash(input, expected, &mut terminal)?;
     }
     let mut adapter = Adapter::load_with_alpha(input, arguments.alpha, &device)?;
     let open = |base| lora::base::weights(base, &Hub::from_env(), &mut Terminal::default());
@@ -126,7 +140,10 @@ fn run(arguments: &Arguments) -> Result<()> {
         adapter = adapter.renamed_for(&layer_shapes(base), input, name)?;
     }
     let target = match (layout, &base) {
-        (Layout::Merged, Some(base)) => return merge(arguments, &adapter, base, output),
+        (Layout::Merged, Some(base)) => {
+            make_folder(output)?;
+            return merge(arguments, (&adapter, input), base, output);
+        }
         (Layout::Merged, None) => bail!(
             "--to merged needs the base: --base embedded, a file, a folder or a released model's name"
         ),
@@ -135,24 +152,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         (Layout::Original, _) => Target::Original,
         (Layout::Single | Layout::Safetensors, _) => Target::Single,
     };
+    if terminal.stop_requested() {
+        return Err(LoraError::Stopped.into());
+    }
+    make_folder(output)?;
     adapter.write(output, target, arguments.force)?;
     print_lines([output.display()])?;
-    Ok(())
-}
-
-/// Even --force does not replace what the output is made of.
-fn refuse_what_is_read<'a>(output: &Path, read: impl Iterator<Item = &'a Path>) -> Result<()> {
-    let Ok(place) = output.canonicalize() else {
-        return Ok(());
-    };
-    for path in read {
-        if path.canonicalize().is_ok_and(|path| path == place) {
-            bail!(
-                "{} is read for this, and would be replaced; name another output",
-                output.display()
-            );
-        }
-    }
     Ok(())
 }
 
@@ -178,36 +183,39 @@ fn refuse_idle_flags(arguments: &Arguments, layout: Layout) -> Result<()> {
     }
 }
 
-fn merge(arguments: &Arguments, adapter: &Adapter, base: &TensorFile, output: &Path) -> Result<()> {
+fn merge(
+    arguments: &Arguments,
+    (adapter, input): (&Adapter, &Path),
+    base: &TensorFile,
+    output: &Path,
+) -> Result<()> {
     let strength = arguments.strength.unwrap_or(1.0);
     if !(-10.0..=10.0).contains(&strength) {
         bail!("--strength {strength}: must be from -10 to 10");
     }
     let options = MergeOptions {
         strength,
-        precision: match arguments.precision.unwrap_or(Bits::Keep) {
-            Bits::Keep => MergedPrecision::Keep,
-            Bits::F16 => MergedPrecision::F16,
-            Bits::Bf16 => MergedPrecision::Bf16,
-            Bits::F32 => MergedPrecision::F32,
-        },
+        precision: precision(arguments),
         replace: arguments.force,
     };
     if adapter.trigger.is_some() {
         tell("the adapter's trigger vector is no part of the weights and is left behind");
     }
-    write_merged(adapter, base, output, options, &mut Terminal::default())?;
-    print_lines([output.display()])?;
-    Ok(())
+    let mut terminal = Terminal::default();
+    let written = write_merged(adapter, input, base, output, &options, &mut terminal)?;
+    report(output, &written)
+}
+
+fn precision(arguments: &Arguments) -> Precision {
+    match arguments.precision.unwrap_or(Bits::Keep) {
+        Bits::Keep => Precision::Keep,
+        Bits::F16 => Precision::F16,
+        Bits::Bf16 => Precision::BF16,
+        Bits::F32 => Precision::F32,
+    }
 }
 
 fn convert_weights(arguments: &Arguments, input: &Path, output: &Path) -> Result<()> {
-    if output.exists() && !arguments.force {
-        return Err(LoraError::Exists {
-            path: output.to_owned(),
-        }
-        .into());
-    }
     if input.is_dir() {
         bail!(
             "{}: is a folder; name the file of weights in it, or the index of its shards (.index.json)",
@@ -221,61 +229,67 @@ fn convert_weights(arguments: &Arguments, input: &Path, output: &Path) -> Result
             input.display()
         );
     }
+    if source.names().next().is_none() {
+        bail!(
+            "{}: holds no tensors; download or save it again",
+            input.display()
+        );
+    }
+    let model = model_of(source);
     let options = ConvertOptions {
-        precision: match arguments.precision.unwrap_or(Bits::Keep) {
-            Bits::Keep => Precision::Keep,
-            Bits::F16 => Precision::F16,
-            Bits::Bf16 => Precision::BF16,
-            Bits::F32 => Precision::F32,
-        },
+        precision: precision(arguments),
         overwrite: arguments.force,
         expected_sha256: arguments.sha256.clone(),
         ..ConvertOptions::default()
     };
-    let converted = checkpoint::convert(&source, output, &options, &Bar::default())?;
-    print_lines([format!(
-        "{}: SHA-256 {}",
-        output.display(),
-        converted.sha256
-    )])?;
+    let mut terminal = Terminal::default();
+    let progress = InBytes::new(&mut terminal);
+    let converted = checkpoint::convert(&model, output, &options, &progress);
+    let converted = converted.map_err(LoraError::from)?;
+    if converted.other_values > 0 {
+        tell(format_args!(
+            "{} values that are no tensors (steps, rates, settings) are left behind: safetensors has no place for them",
+            converted.other_values
+        ));
+    }
+    if arguments.precision.is_none() && has_wide_floats(&model) {
+        tell("its 32-bit numbers are kept; --precision f16 halves the file");
+    }
+    report(output, &converted)
+}
+
+/// Of a training checkpoint of DiffRhythm the transformer that the reference's inference takes, under its own names; else everything.
+fn model_of(source: TensorFile) -> TensorFile {
+    match checkpoint::diffrhythm::weights(&source) {
+        Ok(found) if found.taken_from != StateDict::Bare => {
+            tell(format_args!(
+                "{}: the weights of {}, without {} other tensors",
+                source.origin(),
+                found.taken_from,
+                found.left_out.len()
+            ));
+            found.tensors
+        }
+        _ => source,
+    }
+}
+
+fn has_wide_floats(weights: &TensorFile) -> bool {
+    let mut entries = weights.names().filter_map(|name| weights.entry(name));
+    entries.any(|entry| matches!(entry.dtype, ElementType::F32 | ElementType::F64))
+}
+
+fn report(output: &Path, written: &Converted) -> Result<()> {
+    print_lines([format!("{}: SHA-256 {}", output.display(), written.sha256)])?;
     Ok(())
 }
 
-/// A bar in megabytes.
-#[derive(Default)]
-struct Bar(RefCell<(Terminal, u64)>);
-
-impl checkpoint::Progress for Bar {
-    fn begin(&self, phase: &str, total_bytes: u64) {
-        let mut bar = self.0.borrow_mut();
-        bar.1 = 0;
-        bar.0.begin(phase, (total_bytes / MEGABYTE) as usize);
-    }
-
-    fn advance(&self, bytes: u64) {
-        let mut bar = self.0.borrow_mut();
-        bar.1 += bytes;
-        while bar.1 >= MEGABYTE {
-            bar.1 -= MEGABYTE;
-            bar.0.advance();
-        }
-    }
-
-    fn end(&self) {
-        self.0.borrow_mut().0.end();
-    }
-}
-
-fn check_hash(input: &Path, expected: &str) -> Result<()> {
+fn check_hash(input: &Path, expected: &str, progress: &mut dyn Progress) -> Result<()> {
     if input.is_dir() {
         bail!("--sha256 is for a file, {} is a folder", input.display());
     }
-    let actual = inspect::sha256_of(input)?;
-    if !actual.eq_ignore_ascii_case(expected) {
-        bail!(
-            "{}: its SHA-256 is {actual}, expected {expected}; download it again",
-            input.display()
-        );
-    }
+    let source = TensorFile::open(input)?;
+    let checked = checkpoint::check_sha256(&source, Some(expected), &InBytes::new(progress));
+    checked.map_err(LoraError::from)?;
     Ok(())
 }

@@ -68,6 +68,20 @@ impl Kept {
         if known < frames {
             made.push(known..frames);
         }
+        if (0..frames).all(|frame| made.iter().any(|range| range.contains(&frame))) {
+            let all: Vec<String> = spans
+                .iter()
+                .map(|span| format!("{}-{}", text(span.from), text(span.to)))
+                .collect();
+            return Err(LoraError::Setting {
+                setting: "spans",
+                value: all.join(","),
+                expected: format!(
+                    "keeps nothing of {}; leave a part of it out, or make a new clip without --edit",
+                    path.display()
+                ),
+            });
+        }
         let spans = made;
         Ok(Self { latents, spans })
     }

@@ -11,6 +11,8 @@ pub struct RemoteFile {
     pub about_megabytes: u32,
     /// Its licence, in words.
     pub licence: &'static str,
+    /// The flag that names the file, or its folder, where it is elsewhere.
+    pub flag: &'static str,
 }
 
 /// A released model.
@@ -41,7 +43,7 @@ pub struct StyleEncoder {
     pub summary: &'static str,
     /// Both towers' weights, and their configuration.
     pub files: [RemoteFile; 2],
-    /// Configuration of the audio tower's model; what it says is known without it.
+    /// Configuration of the audio tower's model; what it says is known without it, so it is not fetched.
     pub audio_config: RemoteFile,
     /// Tokenizer of the text tower's model, for words.
     pub tokenizer: RemoteFile,
@@ -49,6 +51,7 @@ pub struct StyleEncoder {
 
 const APACHE: &str = "Apache-2.0";
 const NOT_STATED: &str = "not stated in the project's own documents; read the model's page";
+const STYLE_ENCODER_FLAG: &str = "--style-encoder";
 const NON_COMMERCIAL: &str = "CC-BY-NC-4.0, NON-COMMERCIAL";
 
 const DIFFRHYTHM_SOURCE: &str = "ASLP-lab/DiffRhythm: config/diffrhythm-1b.json, infer/infer.py";
@@ -61,6 +64,7 @@ const fn diffrhythm(repository: &'static str) -> RemoteFile {
         file: "cfm_model.pt",
         about_megabytes: 2_220,
         licence: APACHE,
+        flag: "--model",
     }
 }
 
@@ -69,6 +73,7 @@ const DIFFRHYTHM_AUTOENCODER: RemoteFile = RemoteFile {
     file: "vae_model.pt",
     about_megabytes: 630,
     licence: NOT_STATED,
+    flag: "--vae",
 };
 
 /// Every released model with a name.
@@ -124,12 +129,14 @@ pub const STYLE_ENCODER: StyleEncoder = StyleEncoder {
             file: "config.json",
             about_megabytes: 1,
             licence: NON_COMMERCIAL,
+            flag: STYLE_ENCODER_FLAG,
         },
         RemoteFile {
             repository: "OpenMuQ/MuQ-MuLan-large",
             file: "pytorch_model.bin",
             about_megabytes: 2_700,
             licence: NON_COMMERCIAL,
+            flag: STYLE_ENCODER_FLAG,
         },
     ],
     audio_config: RemoteFile {
@@ -137,12 +144,14 @@ pub const STYLE_ENCODER: StyleEncoder = StyleEncoder {
         file: "config.json",
         about_megabytes: 1,
         licence: NON_COMMERCIAL,
+        flag: STYLE_ENCODER_FLAG,
     },
     tokenizer: RemoteFile {
         repository: "FacebookAI/xlm-roberta-base",
         file: "tokenizer.json",
         about_megabytes: 9,
         licence: "MIT",
+        flag: STYLE_ENCODER_FLAG,
     },
 };
 

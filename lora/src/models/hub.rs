@@ -42,6 +42,11 @@ impl Hub {
         Self { cache, offline }
     }
 
+    /// Whether the network is forbidden.
+    pub fn is_offline(&self) -> bool {
+        self.offline
+    }
+
     /// The cache's folder.
     pub fn cache(&self) -> &Path {
         &self.cache
@@ -110,12 +115,9 @@ impl Hub {
             "fetching {} of {}, about {} MB, licence: {}",
             file.file, file.repository, file.about_megabytes, file.licence
         ));
-        let token = std::env::var("HF_TOKEN").ok();
-        let token = token.or_else(|| std::fs::read_to_string(home().join("token")).ok());
-        let token = token.map(|token| token.trim().to_owned());
         // The builder's own defaults panic where there is no home folder.
         let mut api = ApiBuilder::from_cache(Cache::new(self.cache.clone()))
-            .with_token(token.filter(|token| !token.is_empty()))
+            .with_token(token())
             .with_progress(false);
         if let Ok(endpoint) = std::env::var("HF_ENDPOINT") {
             api = api.with_endpoint(endpoint);
@@ -143,10 +145,28 @@ impl Hub {
                 snapshot.join(file.file).display()
             )
         };
+        let mut flags: Vec<&str> = files.iter().map(|file| file.flag).collect();
+        flags.dedup();
         let missing: Vec<String> = files.iter().map(missing).collect();
-        let files = missing.join("\n  ");
-        LoraError::NotFetched { files, reason }
+        LoraError::NotFetched {
+            files: missing.join("\n  "),
+            reason,
+            flags: flags.join(" and "),
+        }
     }
+}
+
+/// The token of the environment or, where that has none, of a login.
+fn token() -> Option<String> {
+    let said = |text: String| Some(text.trim().to_owned()).filter(|token| !token.is_empty());
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let file = || {
+        let path = variable("HF_TOKEN_PATH").map(PathBuf::from);
+        let path = path.unwrap_or_else(|| home().join("token"));
+        std::fs::read_to_string(path).ok()
+    };
+    let given = std::env::var("HF_TOKEN").ok().and_then(said);
+    given.or_else(|| file().and_then(said))
 }
 
 /// `HF_HOME`, or what stands for it.
@@ -197,7 +217,7 @@ impl hf_hub::api::Progress for Megabytes<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::KNOWN_MODELS;
+    use crate::models::{KNOWN_MODELS, STYLE_ENCODER};
     use crate::progress::Silent;
 
     #[test]
@@ -217,11 +237,17 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_told_with_its_size_and_its_place() {
+    fn a_missing_file_is_told_with_its_size_its_place_and_its_flag() {
         let hub = Hub::offline_at("cache".into());
-        let error = hub.get(&KNOWN_MODELS[0].transformer, &mut Silent);
-        let error = error.unwrap_err().to_string();
+        let told = |files: &[RemoteFile]| hub.get_all(files, &mut Silent).unwrap_err().to_string();
+        let error = told(&STYLE_ENCODER.files);
+        for word in ["config.json", "2700 MB", "with --style-encoder"] {
+            assert!(error.contains(word), "{word}: {error}");
+        }
+        let error = told(&[KNOWN_MODELS[0].transformer, KNOWN_MODELS[0].autoencoder]);
         for word in [
+            "vae_model.pt",
+            "with --model and --vae",
             "cfm_model.pt",
             "ASLP-lab/DiffRhythm-base",
             "2220 MB",

@@ -204,8 +204,7 @@ mod tests {
 
     /// A file of that name from a release of toy size.
     fn add(folder: &Path, name: &str) {
-        let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../checkpoint/tests/fixtures");
-        std::fs::copy(Path::new(fixtures).join(name), folder.join(name)).unwrap();
+        std::fs::copy(testing::release_file(name), folder.join(name)).unwrap();
     }
 
     fn folder_with(names: &[&str]) -> tempfile::TempDir {

@@ -8,20 +8,22 @@ use embed::{AudioEncoder, EmbeddingCache, MuLanFiles, TextEncoder};
 use nn::Weights;
 
 use crate::error::LoraError;
-use crate::models::{Hub, STYLE_ENCODER};
+use crate::models::{Hub, RemoteFile, STYLE_ENCODER};
 use crate::progress::Progress;
 
 /// MuQ-MuLan on this machine. Its towers are in memory only while it lives.
 pub struct StyleEncoder {
     files: MuLanFiles,
-    cache: EmbeddingCache,
+    /// None where there is no place for one: then everything is computed again.
+    cache: Option<EmbeddingCache>,
     model: String,
     width: usize,
     audio: OnceCell<AudioEncoder>,
 }
 
 impl StyleEncoder {
-    /// Opens the encoder in a folder, or the released one, which is fetched where it is not in the hub's cache.
+    /// Opens the encoder in a folder, or the released one, which is fetched where it is not in the hub's cache. Sound needs no more;
+    /// words do, see [`open_for_words`](Self::open_for_words).
     ///
     /// # Errors
     /// When a file is missing or cannot be fetched, or is none of this model.
@@ -32,9 +34,31 @@ impl StyleEncoder {
     ) -> Result<Self, LoraError> {
         let files = match folder {
             Some(folder) => MuLanFiles::in_folder(folder)?,
-            None => fetched(hub, progress)?,
+            None => fetched(hub, &STYLE_ENCODER.files, progress)?,
         };
-        Self::of_files(files, EmbeddingCache::open_default()?)
+        Self::of_files(files)
+    }
+
+    /// The same with the tokenizer of its text tower.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_for_words(
+        folder: Option<&Path>,
+        hub: &Hub,
+        progress: &mut dyn Progress,
+    ) -> Result<Self, LoraError> {
+        let Some(folder) = folder else {
+            let [config, weights] = STYLE_ENCODER.files;
+            let needed = [config, weights, STYLE_ENCODER.tokenizer];
+            return Self::of_files(fetched(hub, &needed, progress)?);
+        };
+        let mut files = MuLanFiles::in_folder(folder)?;
+        // That of the hub is the same; where it cannot be had either, the text tower says what to put where.
+        files.tokenizer = files
+            .tokenizer
+            .or_else(|| hub.find(&STYLE_ENCODER.tokenizer));
+        Self::of_files(files)
     }
 
     /// The released encoder, if it is on this machine already.
@@ -51,13 +75,13 @@ impl StyleEncoder {
         opened.transpose()
     }
 
-    fn of_files(files: MuLanFiles, cache: EmbeddingCache) -> Result<Self, LoraError> {
+    fn of_files(files: MuLanFiles) -> Result<Self, LoraError> {
         let config = files.mulan_config()?;
         let model = embed::fingerprint(&config, &weights(&files)?)?;
         Ok(Self {
             width: config.mulan.dim_latent,
             files,
-            cache,
+            cache: open_cache(),
             model,
             audio: OnceCell::new(),
         })
@@ -103,7 +127,7 @@ impl StyleEncoder {
     ) -> Result<Vec<f32>, LoraError> {
         let hash = dataset::hash_file(path).map_err(LoraError::file(path))?;
         let key = EmbeddingCache::key(&format!("{kind}{hash}"), &self.model);
-        self.cache.get_or_compute(&key, self.width, || {
+        self.kept(&key, || {
             let encoder = self.audio()?;
             let samples = mean(&audio::read_at(path, encoder.sample_rate_hz())?.channels);
             Ok(encoder.embed(window(encoder, &samples)?)?)
@@ -116,7 +140,7 @@ impl StyleEncoder {
     /// When the tokenizer is missing or the text too long.
     pub fn of_words(&self, words: &str) -> Result<Vec<f32>, LoraError> {
         let key = EmbeddingCache::key(&format!("words:{words}"), &self.model);
-        self.cache.get_or_compute(&key, self.width, || {
+        self.kept(&key, || {
             let files = &self.files;
             let encoder = TextEncoder::load(
                 &files.mulan_config()?,
@@ -126,6 +150,17 @@ impl StyleEncoder {
             )?;
             Ok(encoder.embed(words)?)
         })
+    }
+
+    fn kept(
+        &self,
+        key: &str,
+        compute: impl FnOnce() -> Result<Vec<f32>, LoraError>,
+    ) -> Result<Vec<f32>, LoraError> {
+        match &self.cache {
+            Some(cache) => cache.get_or_compute(key, self.width, compute),
+            None => compute(),
+        }
     }
 
     fn audio(&self) -> Result<&AudioEncoder, LoraError> {
@@ -151,14 +186,24 @@ fn weights(files: &MuLanFiles) -> Result<Weights, LoraError> {
     Ok(Weights::from_file(&files.weights, &Device::Cpu)?)
 }
 
-fn fetched(hub: &Hub, progress: &mut dyn Progress) -> Result<MuLanFiles, LoraError> {
-    let [config, weights] = STYLE_ENCODER.files;
-    let tokenizer = STYLE_ENCODER.tokenizer;
+fn open_cache() -> Option<EmbeddingCache> {
+    EmbeddingCache::open_default()
+        .map_err(|error| tracing::warn!("style vectors are not kept: {error}"))
+        .ok()
+}
+
+/// Configuration, weights and perhaps the tokenizer, in that order.
+fn fetched(
+    hub: &Hub,
+    needed: &[RemoteFile],
+    progress: &mut dyn Progress,
+) -> Result<MuLanFiles, LoraError> {
+    let mut paths = hub.get_all(needed, progress)?.into_iter();
     Ok(MuLanFiles {
-        config: hub.get(&config, progress)?,
-        weights: hub.get(&weights, progress)?,
+        config: paths.next().unwrap_or_default(),
+        weights: paths.next().unwrap_or_default(),
         audio_config: hub.find(&STYLE_ENCODER.audio_config),
         text_config: None,
-        tokenizer: hub.get(&tokenizer, progress).ok(),
+        tokenizer: paths.next(),
     })
 }

@@ -2,9 +2,11 @@
 //! the same whether or not the run was interrupted before it.
 
 use candle_core::{Device, Tensor};
+use lyrics::{FRAMES_PER_SEC, TimedTokens, TrainingWindow};
 use nn::Stream;
 
 use super::data::LatentPiece;
+use super::objective::FlowTimes;
 use crate::error::LoraError;
 
 /// Crops stacked for one forward pass.
@@ -22,10 +24,21 @@ pub struct Batch {
     pub styles: Vec<ItemStyle>,
     /// One token a frame, `[batch, frames]`, u32; 0 where there is none.
     pub text: Tensor,
+    /// The piece of each item, by its number in the training set.
+    pub pieces: Vec<usize>,
     /// Where each crop begins in its song, 0 to 1, `[batch]`.
     pub start_time: Tensor,
     /// Each song's length over the model's longest, at most 1, `[batch]`.
     pub duration: Tensor,
+}
+
+impl BatchShape {
+    fn least_frames(&self) -> usize {
+        match self.pads_to_model {
+            true => self.max_frames,
+            false => 0,
+        }
+    }
 }
 
 impl Batch {
@@ -40,6 +53,7 @@ impl Batch {
             start_time: narrow(&self.start_time)?,
             duration: narrow(&self.duration)?,
             valid_frames: self.valid_frames[items.clone()].to_vec(),
+            pieces: self.pieces[items.clone()].to_vec(),
             styles: self.styles[items].to_vec(),
         })
     }
@@ -52,6 +66,8 @@ pub struct ItemStyle {
     pub tags: Vec<usize>,
     /// An encoder's vector, for a song model.
     pub vector: Option<Vec<f32>>,
+    /// Trained with what is learned for the style; the base's own pieces are not.
+    pub has_trigger: bool,
     /// Trained without style, so that guidance has something to push away from.
     pub dropped: bool,
 }
@@ -67,12 +83,18 @@ pub struct BatchShape {
     pub style_drop: f64,
     /// Share of items without lyrics.
     pub text_drop: f64,
+    /// Share of items without tags, the trigger alone being their style.
+    pub tag_drop: f64,
+    /// How flow times are drawn.
+    pub times: FlowTimes,
     /// Whether all items of a batch are dropped together, as the reference does it.
     pub drops_together: bool,
     /// Where in a song every crop is said to begin; by its place in the recording if there is none.
     pub position: Option<f64>,
     /// Latent frames of the longest song the model knows.
     pub max_frames: usize,
+    /// Whether crops are filled up to that length, not only to that of the longest in a batch.
+    pub pads_to_model: bool,
 }
 
 /// A piece's stretch, before it is stacked with others.
@@ -85,50 +107,94 @@ struct Crop {
 }
 
 impl Crop {
-    fn of(piece: &LatentPiece, start: usize, shape: &BatchShape) -> Self {
-        let (values, frames) = piece.crop(start, shape.frames);
+    fn of(piece: &LatentPiece, form: usize, start: usize, shape: &BatchShape) -> Self {
+        let (values, frames) = piece.crop(form, start, shape.frames);
         let (piece_start, song_frames) = piece.place;
         let begins = (piece_start + start) as f64 / song_frames.max(1) as f64;
-        let tokens = &piece.conditions.tokens;
-        let tokens = tokens.get(start..(start + frames).min(tokens.len()));
+        let (tokens, frames) = sung(piece, start, frames, shape);
         let duration = song_frames as f64 / shape.max_frames.max(1) as f64;
         Self {
-            values,
+            values: values[..frames * piece.channels()].to_vec(),
             frames,
-            tokens: tokens.unwrap_or_default().to_vec(),
+            tokens,
             start_time: shape.position.unwrap_or(begins.min(1.0)) as f32,
             duration: duration.min(1.0) as f32,
         }
     }
 }
 
-/// Steps in one pass over `pieces` pieces.
-pub fn steps_per_epoch(pieces: usize, batch_size: usize) -> usize {
-    pieces.div_ceil(batch_size).max(1)
+/// The tokens of a stretch, and how many of its `frames` count. Lines are heard whole: those that begin in the stretch, and up to where
+/// the last of them begins if the stretch ends before the piece does, as the reference has it (`get_triple` in its `dataset/dataset.py`).
+fn sung(piece: &LatentPiece, start: usize, frames: usize, shape: &BatchShape) -> (Vec<u32>, usize) {
+    let lines = &piece.conditions.lines;
+    if lines.is_empty() {
+        return (Vec::new(), frames);
+    }
+    let end = piece.frames();
+    let reaches_end = start + shape.frames >= end;
+    let placed = |lines: &[TimedTokens], max_frames: usize| {
+        let window = TrainingWindow {
+            max_frames,
+            song_frames: end,
+            start_frame: start,
+        };
+        lyrics::place_for_training(lines, &window)
+    };
+    let cut = (!reaches_end)
+        .then(|| placed(lines, shape.frames))
+        .flatten()
+        .filter(|placed| placed.valid_frames > 0);
+    let (placed, valid) = match cut {
+        Some(placed) => {
+            let valid = placed.valid_frames;
+            (Some(placed), valid)
+        }
+        None => {
+            // To the end of the piece, or of a single line that is longer than the stretch: a mark behind it closes the last line.
+            let mut closed = lines.clone();
+            closed.push(TimedTokens {
+                time_secs: end.max(start + frames) as f64 / FRAMES_PER_SEC,
+                tokens: None,
+            });
+            (placed(&closed, end.max(frames) + 1), frames)
+        }
+    };
+    let valid = valid.min(frames);
+    let tokens = placed.map(|placed| placed.tokens).unwrap_or_default();
+    let token = |&token: &i64| u32::try_from(token).unwrap_or(0);
+    (tokens.iter().take(valid).map(token).collect(), valid)
 }
 
-/// Draws training step `step` (counted from 0).
+/// Steps in one pass of `visits` visits.
+pub fn steps_per_epoch(visits: usize, batch_size: usize) -> usize {
+    visits.div_ceil(batch_size).max(1)
+}
+
+/// Draws training step `step` (counted from 0). An epoch makes all `visits`, which are numbers of pieces, in an order of its own.
 pub fn training_batch(
     pieces: &[LatentPiece],
+    visits: &[usize],
     shape: BatchShape,
     step: usize,
     random: &Stream,
     device: &Device,
 ) -> Result<Batch, LoraError> {
-    let per_epoch = steps_per_epoch(pieces.len(), shape.batch_size);
+    let per_epoch = steps_per_epoch(visits.len(), shape.batch_size);
     let (epoch, step_in_epoch) = (step / per_epoch, step % per_epoch);
-    let mut order: Vec<usize> = (0..pieces.len()).collect();
+    let mut order = visits.to_vec();
     random.named("order").at(epoch as u64).shuffle(&mut order);
     let mut crops = Vec::with_capacity(shape.batch_size);
     let mut styles = Vec::with_capacity(shape.batch_size);
     for item in 0..shape.batch_size {
-        let piece = &pieces[order[(step_in_epoch * shape.batch_size + item) % order.len()]];
+        let number = order[(step_in_epoch * shape.batch_size + item) % order.len()];
+        let piece = &pieces[number];
         let draw = random
             .named("item")
             .at((step * shape.batch_size + item) as u64);
         let freedom = piece.frames().saturating_sub(shape.frames);
         let start = draw.named("crop").below(freedom + 1);
-        let mut crop = Crop::of(piece, start, &shape);
+        let form = draw.named("form").below(piece.forms());
+        let mut crop = Crop::of(piece, form, start, &shape);
         let chance = match shape.drops_together {
             true => random.named("item").at((step * shape.batch_size) as u64),
             false => draw,
@@ -137,22 +203,24 @@ pub fn training_batch(
         if falls("text", shape.text_drop) {
             crop.tokens.clear();
         }
-        crops.push(crop);
+        crops.push((number, crop));
+        let tags = match falls("tags", shape.tag_drop) {
+            true => Vec::new(),
+            false => piece.tags.clone(),
+        };
         styles.push(ItemStyle {
-            tags: piece.tags.clone(),
+            tags,
             vector: piece.conditions.style.clone(),
+            has_trigger: true,
             dropped: falls("style", shape.style_drop),
         });
     }
-    let time: Vec<f32> = random
-        .named("time")
-        .at(step as u64)
-        .normal_vec(shape.batch_size)
-        .into_iter()
-        .map(sigmoid)
-        .collect();
+    let time = shape
+        .times
+        .draw(&random.named("time").at(step as u64), shape.batch_size);
     stack(
         &crops,
+        shape.least_frames(),
         styles,
         time,
         &random.named("noise").at(step as u64),
@@ -180,19 +248,21 @@ pub fn validation_batches(
     for (index, group) in items.chunks(shape.batch_size).enumerate() {
         let crops: Vec<_> = group
             .iter()
-            .map(|(piece, _)| middle_crop(&pieces[*piece], &shape))
+            .map(|(piece, _)| (*piece, middle_crop(&pieces[*piece], &shape)))
             .collect();
         let styles = group
             .iter()
             .map(|(piece, _)| ItemStyle {
                 tags: pieces[*piece].tags.clone(),
                 vector: pieces[*piece].conditions.style.clone(),
+                has_trigger: true,
                 dropped: false,
             })
             .collect();
         let times = group.iter().map(|(_, time)| *time).collect();
         batches.push(stack(
             &crops,
+            shape.least_frames(),
             styles,
             times,
             &random.named("validation").at(index as u64),
@@ -211,20 +281,25 @@ fn spread(count: usize, most: usize) -> Vec<usize> {
 fn middle_crop(piece: &LatentPiece, shape: &BatchShape) -> Crop {
     Crop::of(
         piece,
+        0,
         piece.frames().saturating_sub(shape.frames) / 2,
         shape,
     )
 }
 
+/// Crops of numbered pieces, one above the other, filled up to the longest and to `least_frames`.
 fn stack(
-    crops: &[Crop],
+    numbered: &[(usize, Crop)],
+    least_frames: usize,
     styles: Vec<ItemStyle>,
     time: Vec<f32>,
     noise: &Stream,
     device: &Device,
 ) -> Result<Batch, LoraError> {
+    let crops: Vec<&Crop> = numbered.iter().map(|(_, crop)| crop).collect();
     let batch = crops.len();
-    let frames = crops.iter().map(|crop| crop.frames).max().unwrap_or(0);
+    let longest = crops.iter().map(|crop| crop.frames).max().unwrap_or(0);
+    let frames = longest.max(least_frames);
     let channels = crops
         .first()
         .map_or(0, |crop| crop.values.len() / crop.frames.max(1));
@@ -237,7 +312,7 @@ fn stack(
         text.resize((number + 1) * frames, 0);
     }
     let numbers = |number: fn(&Crop) -> f32| {
-        let numbers: Vec<f32> = crops.iter().map(number).collect();
+        let numbers: Vec<f32> = crops.iter().map(|crop| number(crop)).collect();
         Tensor::from_vec(numbers, batch, device)
     };
     Ok(Batch {
@@ -248,12 +323,9 @@ fn stack(
         duration: numbers(|crop| crop.duration)?,
         noise: noise.normal((batch, frames, channels), device)?,
         time: Tensor::from_vec(time, batch, device)?,
+        pieces: numbered.iter().map(|(piece, _)| *piece).collect(),
         styles,
     })
-}
-
-fn sigmoid(value: f32) -> f32 {
-    1.0 / (1.0 + (-value).exp())
 }
 
 #[cfg(test)]
@@ -275,15 +347,20 @@ mod tests {
         frames: 4,
         style_drop: 0.5,
         text_drop: 0.5,
+        tag_drop: 0.0,
+        times: FlowTimes::STANDARD,
         drops_together: false,
         position: None,
         max_frames: 40,
+        pads_to_model: false,
     };
 
     #[test]
     fn a_step_is_the_same_whenever_it_is_drawn() {
         let (pieces, random) = (pieces(&[10, 4, 7, 20]), Stream::new(3));
-        let draw = |step| training_batch(&pieces, SHAPE, step, &random, &Device::Cpu).unwrap();
+        let visits = [0, 1, 2, 3];
+        let draw =
+            |step| training_batch(&pieces, &visits, SHAPE, step, &random, &Device::Cpu).unwrap();
         let first = draw(5);
         draw(2);
         let again = draw(5);
@@ -295,24 +372,43 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_visits_every_piece() {
+    fn an_epoch_makes_every_visit() {
         let (pieces, random) = (pieces(&[10, 4, 7, 20, 5, 6]), Stream::new(1));
         let mut seen: Vec<usize> = (0..steps_per_epoch(6, 3))
             .flat_map(|step| {
-                training_batch(&pieces, SHAPE, step, &random, &Device::Cpu)
+                let visits = [0, 1, 2, 2, 3, 4];
+                training_batch(&pieces, &visits, SHAPE, step, &random, &Device::Cpu)
                     .unwrap()
-                    .styles
+                    .pieces
             })
-            .map(|style| style.tags[0])
             .collect();
         seen.sort_unstable();
-        assert_eq!(seen, vec![0, 1, 2, 3, 4, 5]);
+        assert_eq!(seen, vec![0, 1, 2, 2, 3, 4]);
+    }
+
+    #[test]
+    fn without_tags_the_trigger_is_alone() {
+        let pieces = pieces(&[9, 9]);
+        let tags = |tag_drop| {
+            let shape = BatchShape {
+                tag_drop,
+                batch_size: 40,
+                ..SHAPE
+            };
+            let random = Stream::new(1);
+            let batch = training_batch(&pieces, &[0, 1], shape, 0, &random, &Device::Cpu).unwrap();
+            let without = batch.styles.iter().filter(|style| style.tags.is_empty());
+            without.count()
+        };
+        assert_eq!((tags(0.0), tags(1.0)), (0, 40));
+        assert!((10..30).contains(&tags(0.5)));
     }
 
     #[test]
     fn short_pieces_are_padded_and_masked() {
         let pieces = pieces(&[2, 9, 9]);
-        let batch = training_batch(&pieces, SHAPE, 0, &Stream::new(1), &Device::Cpu).unwrap();
+        let random = Stream::new(1);
+        let batch = training_batch(&pieces, &[0, 1, 2], SHAPE, 0, &random, &Device::Cpu).unwrap();
         let short = batch
             .styles
             .iter()
@@ -321,6 +417,13 @@ mod tests {
         assert_eq!(batch.data.dims(), [3, 4, 2]);
         assert_eq!(batch.valid_frames[short], 2);
         assert_eq!(batch.data.to_vec3::<f32>().unwrap()[short][2], [0.0, 0.0]);
+        let whole = BatchShape {
+            pads_to_model: true,
+            ..SHAPE
+        };
+        let filled = training_batch(&pieces, &[0, 1, 2], whole, 0, &random, &Device::Cpu).unwrap();
+        assert_eq!(filled.data.dims(), [3, 40, 2]);
+        assert_eq!(filled.valid_frames, batch.valid_frames);
     }
 
     #[test]
@@ -341,5 +444,46 @@ mod tests {
                 .iter()
                 .all(|batch| batch.styles.iter().all(|style| !style.dropped))
         );
+    }
+
+    /// A piece of 40 frames with two lines of two tokens, at frames 4 and 20.
+    fn sung_piece() -> LatentPiece {
+        let line = |frame: usize, token| TimedTokens {
+            time_secs: (frame as f64 + 0.5) / FRAMES_PER_SEC,
+            tokens: Some(vec![token, token]),
+        };
+        let mut piece = pieces(&[40]).remove(0);
+        piece.conditions.lines = vec![line(4, 7), line(20, 9)];
+        piece
+    }
+
+    #[test]
+    fn stretches_hear_whole_lines() {
+        let piece = sung_piece();
+        let crop = |start, frames| {
+            let shape = BatchShape { frames, ..SHAPE };
+            Crop::of(&piece, 0, start, &shape)
+        };
+        let places = |crop: &Crop, token| crop.tokens.iter().position(|&found| found == token);
+        // The whole piece: both lines, to the end.
+        let whole = crop(0, 40);
+        assert_eq!(whole.frames, 40);
+        assert_eq!((places(&whole, 7), places(&whole, 9)), (Some(4), Some(20)));
+        // Ends within the second line: heard up to it.
+        let first = crop(0, 30);
+        assert_eq!(
+            (first.frames, places(&first, 7), places(&first, 9)),
+            (20, Some(4), None)
+        );
+        // Begins within the first line, reaches the end.
+        let second = crop(6, 34);
+        assert_eq!(
+            (second.frames, places(&second, 7), places(&second, 9)),
+            (34, None, Some(14))
+        );
+        // One line alone that is longer than the stretch.
+        let alone = crop(20, 10);
+        assert_eq!((alone.frames, places(&alone, 9)), (10, Some(0)));
+        assert!(whole.values.len() == 80 && first.values.len() == 40);
     }
 }

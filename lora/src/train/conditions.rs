@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lyrics::{Tokenizer, TokenizerSettings};
+use lyrics::{TimedTokens, Tokenizer, TokenizerSettings};
 
 use super::data::LatentPiece;
 use crate::base::BaseModel;
@@ -24,8 +24,8 @@ const LYRICS_ENDING: &str = "lrc";
 pub struct PieceConditions {
     /// Style vector `[condition width]`.
     pub style: Option<Vec<f32>>,
-    /// One token a latent frame from the piece's beginning; no token behind its end.
-    pub tokens: Vec<u32>,
+    /// The lines that are sung in it, from its beginning.
+    pub lines: Vec<TimedTokens>,
 }
 
 /// Where styles and lyrics come from.
@@ -45,14 +45,13 @@ impl ConditionSource {
         }
     }
 
-    /// Style and lyrics of the piece in that file, which has so many latent frames.
+    /// Style and lyrics of the piece in that file.
     ///
     /// # Errors
     /// When a sidecar cannot be used, or the encoder fails.
     pub(super) fn of_piece(
         &mut self,
         path: &Path,
-        frames: usize,
         base: &BaseModel,
     ) -> Result<PieceConditions, LoraError> {
         let width = base.transformer_config().cond_dim;
@@ -63,22 +62,17 @@ impl ConditionSource {
         };
         Ok(PieceConditions {
             style: style.as_deref().map(style::rounded),
-            tokens: match (sidecar(path, &[LYRICS_ENDING]), base.songs()) {
-                (Some(path), Some(_)) => self.tokens(&path, frames, base)?,
+            lines: match (sidecar(path, &[LYRICS_ENDING]), base.songs()) {
+                (Some(path), Some(_)) => self.lines(&path, base)?,
                 _ => Vec::new(),
             },
         })
     }
 
-    fn tokens(
-        &mut self,
-        path: &Path,
-        frames: usize,
-        base: &BaseModel,
-    ) -> Result<Vec<u32>, LoraError> {
-        let sung = sung::of_piece(path, base, frames, &mut self.tokenizer)?;
-        self.bad_lines += sung.bad_lines;
-        Ok(sung.tokens)
+    fn lines(&mut self, path: &Path, base: &BaseModel) -> Result<Vec<TimedTokens>, LoraError> {
+        let (lines, bad_lines) = sung::of_piece(path, base, &mut self.tokenizer)?;
+        self.bad_lines += bad_lines;
+        Ok(lines)
     }
 
     /// What to tell about the conditions of these pieces.
@@ -86,7 +80,7 @@ impl ConditionSource {
         let (mut count, mut styled, mut sung) = (0, 0, 0);
         for piece in pieces {
             count += 1;
-            sung += usize::from(piece.conditions.tokens.iter().any(|&token| token != 0));
+            sung += usize::from(!piece.conditions.lines.is_empty());
             styled += usize::from(piece.conditions.style.is_some());
         }
         let style = match styled {

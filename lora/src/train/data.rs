@@ -2,6 +2,8 @@
 //!
 //! The content is that of the files as they are now, not as the manifest remembers them: a piece that was edited is encoded again.
 
+mod augment;
+
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::path::Path;
@@ -13,10 +15,15 @@ use dataset::{CachedLatents, LatentCache, Piece, Split};
 use sha2::{Digest, Sha256};
 use vae::Tiling;
 
+use self::augment::Variant;
 use super::conditions::{ConditionSource, PieceConditions};
+use super::config::PatternValue;
 use crate::base::BaseModel;
 use crate::error::LoraError;
+use crate::hexadecimal::hexadecimal;
 use crate::progress::Progress;
+
+pub use augment::Augmentation;
 
 /// The folder inside the prepared one where latents are kept.
 const CACHE_FOLDER: &str = ".latents";
@@ -27,10 +34,16 @@ pub struct LatentPiece {
     /// Frame after frame, `[frames, channels]`.
     values: Vec<f32>,
     channels: usize,
+    /// The piece in changed forms, each as long.
+    variants: Vec<Vec<f32>>,
     /// Rows of the tag table that describe the piece.
     pub tags: Vec<usize>,
     /// The song it was cut from.
     pub song: String,
+    /// Its file, relative to the manifest.
+    pub path: String,
+    /// The recording's path, as the manifest has it.
+    pub source: String,
     /// Style vector and lyrics, for a song model.
     pub conditions: PieceConditions,
     /// Where it begins in its song, and how long that is, both in latent frames.
@@ -44,11 +57,19 @@ impl LatentPiece {
         Self {
             values,
             channels,
+            variants: Vec::new(),
             tags,
             song,
+            path: String::new(),
+            source: String::new(),
             conditions: PieceConditions::default(),
             place: (0, frames),
         }
+    }
+
+    /// Channels of a latent frame.
+    pub fn channels(&self) -> usize {
+        self.channels
     }
 
     /// Latent frames.
@@ -56,11 +77,18 @@ impl LatentPiece {
         self.values.len() / self.channels
     }
 
-    /// At most `frames` frames from `start`, and how many they are.
-    pub fn crop(&self, start: usize, frames: usize) -> (Vec<f32>, usize) {
+    /// How many forms it has: as it is, and changed.
+    pub fn forms(&self) -> usize {
+        1 + self.variants.len()
+    }
+
+    /// At most `frames` frames from `start` of a form, 0 being the piece as it is, and how many they are.
+    pub fn crop(&self, form: usize, start: usize, frames: usize) -> (Vec<f32>, usize) {
         let end = (start + frames).min(self.frames());
+        let changed = form.checked_sub(1).and_then(|form| self.variants.get(form));
+        let values = changed.unwrap_or(&self.values);
         (
-            self.values[start * self.channels..end * self.channels].to_vec(),
+            values[start * self.channels..end * self.channels].to_vec(),
             end - start,
         )
     }
@@ -86,6 +114,48 @@ pub struct TrainingSet {
 }
 
 impl TrainingSet {
+    /// Pieces in the order of an epoch before it is shuffled: as often each as the first name that is part of its recording's path says,
+    /// else once.
+    ///
+    /// # Errors
+    /// When a name is part of no path, or nothing is left to visit.
+    pub fn visits(&self, repeats: &[PatternValue<usize>]) -> Result<Vec<usize>, LoraError> {
+        let refused = |value: String, expected: &str| LoraError::Setting {
+            setting: "repeats",
+            value,
+            expected: expected.to_owned(),
+        };
+        let names = |repeat: &PatternValue<usize>, piece: &LatentPiece| {
+            piece.source.contains(&repeat.pattern)
+        };
+        let pieces = &self.training;
+        let idle = repeats
+            .iter()
+            .find(|repeat| !pieces.iter().any(|piece| names(repeat, piece)));
+        if let Some(idle) = idle {
+            return Err(refused(
+                idle.to_string(),
+                "is part of no recording's path; manifest.jsonl has them as \"source\"",
+            ));
+        }
+        let times = |piece: &LatentPiece| {
+            let repeat = repeats.iter().find(|repeat| names(repeat, piece));
+            repeat.map_or(1, |repeat| repeat.value)
+        };
+        let visits: Vec<usize> = pieces
+            .iter()
+            .enumerate()
+            .flat_map(|(number, piece)| std::iter::repeat_n(number, times(piece)))
+            .collect();
+        if visits.is_empty() {
+            return Err(refused(
+                "0 for all".to_owned(),
+                "leaves no piece to train on",
+            ));
+        }
+        Ok(visits)
+    }
+
     /// Reads the manifest of `folder`, hashes the pieces' files and encodes what is not cached yet.
     ///
     /// # Errors
@@ -95,8 +165,10 @@ impl TrainingSet {
         folder: &Path,
         base: &BaseModel,
         conditions: &mut ConditionSource,
+        augmentations: &[Augmentation],
         progress: &mut dyn Progress,
     ) -> Result<Self, LoraError> {
+        let variants = Variant::of(augmentations);
         let mut pieces = dataset::read_manifest(folder)?;
         if pieces.is_empty() {
             return Err(data_error(
@@ -128,15 +200,17 @@ impl TrainingSet {
             if progress.stop_requested() {
                 return Err(LoraError::Stopped);
             }
-            match latent_piece(folder, piece, base, &cache)? {
+            let variants = match piece.split {
+                Split::Train => variants.as_slice(),
+                // What is measured stays as it is.
+                Split::Validation => &[],
+            };
+            match latent_piece(folder, piece, base, &cache, variants)? {
                 Ok((mut latent, unknown)) => {
                     set.unknown_tags.extend(unknown);
                     if base.songs().is_some() {
-                        latent.conditions = conditions.of_piece(
-                            &folder.join(&piece.path),
-                            latent.frames(),
-                            base,
-                        )?;
+                        let path = folder.join(&piece.path);
+                        latent.conditions = conditions.of_piece(&path, base)?;
                         latent.place = place(piece, &songs, base);
                     }
                     match piece.split {
@@ -182,7 +256,8 @@ fn song_lengths(pieces: &[Piece]) -> HashMap<&str, f64> {
 
 /// Where a piece begins in its song, and how long that is, in latent frames.
 fn place(piece: &Piece, songs: &HashMap<&str, f64>, base: &BaseModel) -> (usize, usize) {
-    let frames = |secs: f64| (secs / base.frame_secs()) as usize;
+    // In the reference's order: the last bit decides at whole frames.
+    let frames = |secs: f64| (secs * f64::from(base.sample_rate_hz()) / base.hop() as f64) as usize;
     let length = songs.get(piece.source_hash.as_str()).copied();
     (
         frames(piece.start_secs),
@@ -265,28 +340,28 @@ fn data_hash(pieces: &[Piece]) -> String {
             Split::Validation => b'v',
         }]);
     }
-    hexadecimal(&hasher.finalize())
+    hexadecimal(hasher.finalize())
 }
 
 /// The hash of the pieces' sound with their styles and lyrics, which a run may not exchange under way either.
 fn conditions_hash<'a>(sound: &str, pieces: impl Iterator<Item = &'a LatentPiece>) -> String {
     let mut hasher = Sha256::new_with_prefix(sound);
     for piece in pieces {
-        let PieceConditions { style, tokens } = &piece.conditions;
+        let PieceConditions { style, lines } = &piece.conditions;
         let style = style.as_deref().unwrap_or_default();
         hasher.update((style.len() as u64).to_le_bytes());
         style
             .iter()
             .for_each(|value| hasher.update(value.to_le_bytes()));
-        tokens
-            .iter()
-            .for_each(|token| hasher.update(token.to_le_bytes()));
+        for line in lines {
+            hasher.update(line.time_secs.to_le_bytes());
+            let tokens = line.tokens.as_deref().unwrap_or_default();
+            tokens
+                .iter()
+                .for_each(|token| hasher.update(token.to_le_bytes()));
+        }
     }
-    hexadecimal(&hasher.finalize())
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(hasher.finalize())
 }
 
 type Latent = (LatentPiece, Vec<String>);
@@ -297,37 +372,70 @@ fn latent_piece(
     piece: &Piece,
     base: &BaseModel,
     cache: &LatentCache,
+    variants: &[Variant],
 ) -> Result<Result<Latent, String>, LoraError> {
     let path = folder.join(&piece.path);
-    let key = LatentCache::key(&piece.content_hash, base.autoencoder_id());
-    let cached = cache
-        .get(&key)
-        .filter(|cached| cached.channels == base.latent_channels() && cached.frames > 0);
-    let latents = match cached {
-        Some(latents) => latents,
-        None => match encode(&path, base)? {
-            Ok(latents) => {
-                cache.put(&key, &latents)?;
-                latents
-            }
-            Err(reason) => return Ok(Err(reason)),
-        },
+    let latents = match latents(&path, &piece.content_hash, base, cache, None)? {
+        Ok(latents) => latents,
+        Err(reason) => return Ok(Err(reason)),
     };
+    let mut changed = Vec::with_capacity(variants.len());
+    for variant in variants {
+        match self::latents(&path, &piece.content_hash, base, cache, Some(*variant))? {
+            Ok(latents) => changed.push(values(&latents)),
+            Err(reason) => return Ok(Err(reason)),
+        }
+    }
     let sidecar = dataset::read_tags(&path).map_err(LoraError::file(&path))?;
     let words = piece.tags.iter().chain(&sidecar).map(String::as_str);
     let (tags, unknown) = base.tags().known(words);
-    let values = frames_first(&latents.mean, latents.channels, latents.frames);
-    Ok(Ok((
-        LatentPiece::new(values, latents.channels, tags, piece.source_hash.clone()),
-        unknown,
-    )))
+    let song = piece.source_hash.clone();
+    let latent = LatentPiece {
+        variants: changed,
+        path: piece.path.clone(),
+        source: piece.source.clone(),
+        ..LatentPiece::new(values(&latents), latents.channels, tags, song)
+    };
+    Ok(Ok((latent, unknown)))
 }
 
-fn encode(path: &Path, base: &BaseModel) -> Result<Result<CachedLatents, String>, LoraError> {
-    let sound = match audio::read_at(path, base.sample_rate_hz()) {
+/// Latents of a piece or of a changed form of it, from the cache or encoded now. The inner error is the reason to leave the piece out.
+fn latents(
+    path: &Path,
+    content_hash: &str,
+    base: &BaseModel,
+    cache: &LatentCache,
+    variant: Option<Variant>,
+) -> Result<Result<CachedLatents, String>, LoraError> {
+    let content = match variant {
+        None => content_hash.to_owned(),
+        Some(variant) => format!("{content_hash} {}", variant.key()),
+    };
+    let key = LatentCache::key(&content, base.autoencoder_id());
+    let fits =
+        |cached: &CachedLatents| cached.channels == base.latent_channels() && cached.frames > 0;
+    if let Some(latents) = cache.get(&key).filter(fits) {
+        return Ok(Ok(latents));
+    }
+    let encoded = encode(path, base, variant)?;
+    if let Ok(latents) = &encoded {
+        cache.put(&key, latents)?;
+    }
+    Ok(encoded)
+}
+
+fn encode(
+    path: &Path,
+    base: &BaseModel,
+    variant: Option<Variant>,
+) -> Result<Result<CachedLatents, String>, LoraError> {
+    let mut sound = match audio::read_at(path, base.sample_rate_hz()) {
         Ok(sound) => sound.to_stereo(),
         Err(error) => return Ok(Err(error.to_string())),
     };
+    if let Some(variant) = variant {
+        variant.apply(&mut sound.channels);
+    }
     let samples = sound.frames();
     if samples < base.hop() {
         let least = base.hop() as f64 / f64::from(base.sample_rate_hz());
@@ -353,6 +461,11 @@ fn encode(path: &Path, base: &BaseModel) -> Result<Result<CachedLatents, String>
     }))
 }
 
+/// Means, frame after frame.
+fn values(latents: &CachedLatents) -> Vec<f32> {
+    frames_first(&latents.mean, latents.channels, latents.frames)
+}
+
 /// `[channels, frames]` to `[frames, channels]`.
 fn frames_first(values: &[f32], channels: usize, frames: usize) -> Vec<f32> {
     (0..frames * channels)
@@ -373,6 +486,35 @@ mod tests {
     }
 
     #[test]
+    fn recordings_are_visited_as_often_as_asked() {
+        let piece = |source: &str| LatentPiece {
+            source: source.to_owned(),
+            ..LatentPiece::new(vec![0.0; 4], 2, vec![], source.to_owned())
+        };
+        let set = TrainingSet {
+            training: vec![piece("live/a.wav"), piece("studio/b.wav"), piece("c.wav")],
+            validation: vec![],
+            data_hash: String::new(),
+            changed: vec![],
+            skipped: vec![],
+            unknown_tags: vec![],
+            notes: vec![],
+        };
+        let visits = |repeats: &[&str]| {
+            let repeats: Vec<_> = repeats.iter().map(|text| text.parse().unwrap()).collect();
+            set.visits(&repeats)
+        };
+        assert_eq!(visits(&[]).unwrap(), [0, 1, 2]);
+        assert_eq!(visits(&["studio/=3", "live=0"]).unwrap(), [1, 1, 1, 2]);
+        let error = visits(&["stage=2"]).unwrap_err().to_string();
+        assert!(
+            error.contains("stage=2") && error.contains("--repeats"),
+            "{error}"
+        );
+        assert!(visits(&["wav=0"]).is_err());
+    }
+
+    #[test]
     fn crops_end_with_the_piece() {
         let piece = LatentPiece::new(
             (0..10).map(|value| value as f32).collect(),
@@ -380,6 +522,6 @@ mod tests {
             vec![],
             String::new(),
         );
-        assert_eq!(piece.crop(3, 4), (vec![6.0, 7.0, 8.0, 9.0], 2));
+        assert_eq!(piece.crop(0, 3, 4), (vec![6.0, 7.0, 8.0, 9.0], 2));
     }
 }

@@ -1,61 +1,90 @@
-//! Settings with a name: what somebody else's training was, as far as it is worth repeating.
+//! Settings with a name, as files that can be copied: `lora/presets/NAME.toml`.
 
 use std::str::FromStr;
 
-use super::config::{Checkpointing, TrainSettings};
-use crate::adapter::ORIGINAL_TARGETS;
+use super::config::TrainSettings;
+
+/// The files, which are part of the program.
+const PRESETS: [(&str, &str); 3] = [
+    ("embedded", include_str!("../../presets/embedded.toml")),
+    (
+        "diffrhythm-opera",
+        include_str!("../../presets/diffrhythm-opera.toml"),
+    ),
+    (
+        "diffrhythm-laptop",
+        include_str!("../../presets/diffrhythm-laptop.toml"),
+    ),
+];
 
 /// A named set of settings; flags and files go before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Preset {
-    /// The LoRA project that taught DiffRhythm Chinese opera (zachyu-1231/lora-music-generation, `Lora.py`, `main` and `LoRATrainer`).
-    ///
-    /// Its hyper-parameters are kept; what it meant and did not do is done: dropout is executed, the rate falls to the end, early stopping
-    /// watches held-out songs, conditions are dropped crop by crop. Dropping the audio condition has nothing to drop, since that is all
-    /// zeros in training.
-    DiffRhythmOpera,
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preset {
+    settings: TrainSettings,
+}
+
+impl Preset {
+    /// The names of all presets.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        PRESETS.iter().map(|(name, _)| *name)
+    }
+
+    /// The settings.
+    pub fn settings(self) -> TrainSettings {
+        self.settings
+    }
 }
 
 impl FromStr for Preset {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "diffrhythm-opera" => Ok(Self::DiffRhythmOpera),
-            _ => Err("expected diffrhythm-opera".to_owned()),
-        }
+        let Some((_, file)) = PRESETS.iter().find(|(name, _)| *name == text) else {
+            let names: Vec<&str> = Self::names().collect();
+            return Err(format!("expected {}", names.join(", ")));
+        };
+        let settings = TrainSettings::from_text(file)?;
+        Ok(Self { settings })
     }
 }
 
-impl Preset {
-    /// The settings.
-    pub fn settings(self) -> TrainSettings {
-        match self {
-            Self::DiffRhythmOpera => TrainSettings {
-                model: Some("diffrhythm-base".to_owned()),
-                epochs: Some(500),
-                batch_size: Some(6),
-                rank: Some(8),
-                alpha: Some(16.0),
-                dropout: Some(0.25),
-                include: Some(
-                    ORIGINAL_TARGETS
-                        .iter()
-                        .map(|&target| target.to_owned())
-                        .collect(),
-                ),
-                learning_rate: Some(2e-4),
-                weight_decay: Some(0.01),
-                warm_up_steps: Some(0),
-                final_rate_ratio: Some(0.1),
-                gradient_clip: Some(1.0),
-                style_drop: Some(0.25),
-                text_drop: Some(0.25),
-                patience_epochs: Some(200),
-                minimum_improvement: Some(0.01),
-                checkpointing: Some(Checkpointing::On),
-                ..TrainSettings::default()
-            },
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::ORIGINAL_TARGETS;
+    use crate::train::BaseDefaults;
+
+    #[test]
+    fn every_preset_is_a_run() {
+        for name in Preset::names() {
+            let preset: Preset = name.parse().unwrap();
+            preset.settings().resolve(BaseDefaults::OTHER).unwrap();
         }
+        assert!(
+            "opera"
+                .parse::<Preset>()
+                .unwrap_err()
+                .contains("diffrhythm-opera")
+        );
+    }
+
+    #[test]
+    fn the_opera_has_the_originals_settings() {
+        let preset: Preset = "diffrhythm-opera".parse().unwrap();
+        let config = preset.settings().resolve(BaseDefaults::OTHER).unwrap();
+        assert_eq!(config.include, ORIGINAL_TARGETS);
+        assert_eq!((config.rank, config.alpha, config.dropout), (8, 16.0, 0.25));
+        assert_eq!((config.learning_rate, config.final_rate_ratio), (2e-4, 0.1));
+        assert_eq!((config.batch_size, config.patience_epochs), (6, 200));
+        assert!(!config.reference_defects && config.pad_to_model);
+    }
+
+    /// The file says what happens without it.
+    #[test]
+    fn the_embedded_preset_is_the_default() {
+        let preset: Preset = "embedded".parse().unwrap();
+        let without = TrainSettings::default().resolve(BaseDefaults::EMBEDDED);
+        let with = preset.settings().resolve(BaseDefaults::EMBEDDED);
+        assert_eq!(with.unwrap(), without.unwrap());
     }
 }

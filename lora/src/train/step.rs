@@ -1,6 +1,8 @@
 //! One adapter in training: its variables on the model, the loss of a batch, a gradient step.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
@@ -14,12 +16,34 @@ use crate::adapter::{AdaptedLayers, Adapter, AdapterDescription, neutral_trigger
 use crate::base::BaseModel;
 use crate::error::LoraError;
 
+/// How a step's gradients are computed.
+#[derive(Debug, Clone, Copy)]
+pub struct Computation {
+    /// Crops in one forward pass.
+    pub items_at_once: usize,
+    /// Blocks that run as gradient checkpoints, from the first on.
+    pub checkpointed_blocks: usize,
+    /// What the loss is multiplied with.
+    pub weight: f64,
+}
+
+/// What a training step found.
+pub struct StepGradients {
+    /// Mean over all frames.
+    pub loss: f64,
+    /// Mean over the frames of each item.
+    pub item_losses: Vec<f64>,
+    /// Of every variable.
+    pub gradients: GradStore,
+}
+
 /// A base with fresh trainable factors on it.
 pub struct TrainableAdapter {
     base: BaseModel,
     layers: AdaptedLayers,
     /// The style vector that is learned with the factors; none where an encoder gives every piece its own.
     trigger: Option<Var>,
+    initial: BTreeMap<String, Tensor>,
     dropout: Stream,
 }
 
@@ -34,27 +58,44 @@ impl TrainableAdapter {
         let random = Stream::new(config.seed);
         let layers = AdaptedLayers::initialise(
             &mut base.transformer,
-            &config.targets,
-            config.rank,
-            config.alpha,
-            config.executed_dropout(),
+            &config.targets(),
+            |layer| config.layer_options(layer),
             &random.named("initial factors"),
-            device,
         )?;
         let width = base.transformer_config().cond_dim;
         let trigger = learns_trigger.then(|| neutral_trigger(width, device));
         let trigger = trigger.transpose()?;
-        Ok(Self {
+        let mut adapter = Self {
             base,
             layers,
             trigger,
+            initial: BTreeMap::new(),
             dropout: random.named("dropout"),
-        })
+        };
+        adapter.initial = adapter.values()?;
+        Ok(adapter)
+    }
+
+    /// Runs `work` with the adapter as it began, when it changed nothing: the base alone.
+    ///
+    /// # Errors
+    /// What `work` returns.
+    pub fn without_change<T>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, LoraError>,
+    ) -> Result<T, LoraError> {
+        self.with_values(&self.initial, work)
     }
 
     /// The base underneath.
     pub fn base(&self) -> &BaseModel {
         &self.base
+    }
+
+    /// The style vector that is learned, if one is.
+    pub fn trigger(&self) -> Result<Option<Tensor>, LoraError> {
+        let copy = |trigger: &Var| Ok(trigger.as_tensor().copy()?.detach());
+        self.trigger.as_ref().map(copy).transpose()
     }
 
     /// Everything that is trained, by name.
@@ -65,38 +106,96 @@ impl TrainableAdapter {
         variables
     }
 
-    /// Flow-matching loss of training step `step`, dropout at work, and its gradients. With checkpoints a block keeps only
-    /// what enters it, and the gradients are the same to the last bit.
+    /// Flow-matching loss of training step `step`, dropout at work, and its gradients, added up over parts of the batch. With checkpoints
+    /// a block keeps only what enters it, and the gradients are the same to the last bit.
     pub fn gradients(
         &self,
         batch: &Batch,
         step: usize,
-        checkpointed: bool,
+        computation: Computation,
+    ) -> Result<StepGradients, LoraError> {
+        let all = 0..batch.styles.len();
+        self.gradients_of_items(batch, all, step, computation)
+    }
+
+    /// What some of the items add to loss and gradients, if `chosen` begins where a part does; the others' losses are 0.
+    pub(super) fn gradients_of_items(
+        &self,
+        batch: &Batch,
+        chosen: Range<usize>,
+        step: usize,
+        computation: Computation,
+    ) -> Result<StepGradients, LoraError> {
+        let items = batch.styles.len();
+        let item_losses = Mutex::new(vec![0.0; items]);
+        let mut sum = None;
+        let mut loss = 0.0;
+        let at_once = computation.items_at_once.max(1);
+        let items = chosen.end.min(items);
+        for first in (chosen.start..items).step_by(at_once) {
+            let part = first..(first + at_once).min(items);
+            let (value, gradients) =
+                self.gradients_of_part(batch, part, step, computation, &item_losses)?;
+            loss += value;
+            match (&mut sum, gradients) {
+                (None, gradients) => sum = gradients,
+                (Some(sum), Some(gradients)) => sum.extend(gradients)?,
+                (Some(_), None) => {}
+            }
+        }
+        let gradients = sum
+            .ok_or_else(|| candle_core::Error::Msg("a training step without a crop".to_owned()))?;
+        let item_losses = item_losses
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        Ok(StepGradients {
+            loss,
+            item_losses,
+            gradients,
+        })
+    }
+
+    /// Items `part` of the batch, whose loss is their share of the whole batch's.
+    fn gradients_of_part(
+        &self,
+        batch: &Batch,
+        part: Range<usize>,
+        step: usize,
+        computation: Computation,
+        item_losses: &Mutex<Vec<f64>>,
     ) -> Result<(f64, Option<GradStore>), LoraError> {
         let dropout = self.dropout.at(step as u64);
+        let dropout = match part.start {
+            0 => dropout,
+            first => dropout.named("part").at(first as u64),
+        };
         let frames: usize = batch.valid_frames.iter().sum();
-        gradients_in_shares(batch.styles.len(), batch.data.device(), |number, items| {
-            let share = batch.items(items)?;
+        gradients_in_shares(part.len(), batch.data.device(), |number, items| {
+            let items = part.start + items.start..part.start + items.end;
+            let share = batch.items(items.clone())?;
             let share_frames: usize = share.valid_frames.iter().sum();
-            let checkpoints = Checkpoints::default();
+            let checkpoints = Checkpoints::of_blocks(computation.checkpointed_blocks);
             let mode = Mode::Training {
                 dropout: dropout.at(number as u64),
-                checkpoints: checkpointed.then(|| checkpoints.clone()),
+                checkpoints: (computation.checkpointed_blocks > 0).then(|| checkpoints.clone()),
             };
-            let loss = (self.loss(&share, &mode)? * (share_frames as f64 / frames as f64))?;
+            let (loss, of_items) = self.loss(&share, &mode)?;
+            let share = computation.weight * share_frames as f64 / frames as f64;
+            let loss = (loss * share)?;
+            item_losses.lock().unwrap_or_else(PoisonError::into_inner)[items]
+                .copy_from_slice(&of_items);
             let value = f64::from(loss.to_scalar::<f32>()?);
             Ok((value, checkpoints.backward(&loss)?))
         })
     }
 
-    /// The same loss without dropout.
-    pub fn validation_loss(&self, batch: &Batch) -> Result<f64, LoraError> {
-        Ok(f64::from(
-            self.loss(batch, &Mode::Inference)?.to_scalar::<f32>()?,
-        ))
+    /// The same loss without dropout, and that of each item.
+    pub fn validation_loss(&self, batch: &Batch) -> Result<(f64, Vec<f64>), LoraError> {
+        let (loss, of_items) = self.loss(batch, &Mode::Inference)?;
+        Ok((f64::from(loss.to_scalar::<f32>()?), of_items))
     }
 
-    fn loss(&self, batch: &Batch, mode: &Mode) -> Result<Tensor, LoraError> {
+    fn loss(&self, batch: &Batch, mode: &Mode) -> Result<(Tensor, Vec<f64>), LoraError> {
         let (items, frames, channels) = batch.data.dims3()?;
         let device = batch.data.device();
         let noised = flow::interpolate(&batch.noise, &batch.data, &batch.time)?;
@@ -112,11 +211,9 @@ impl TrainableAdapter {
         };
         let predicted = self.base.transformer.forward(&inputs, mode)?;
         let target = flow::velocity(&batch.noise, &batch.data)?;
-        Ok(flow::masked_loss(
-            &predicted,
-            &target,
-            Some(&batch.valid_frames),
-        )?)
+        let loss = flow::masked_loss(&predicted, &target, Some(&batch.valid_frames))?;
+        let of_items = losses_of_items(&predicted.detach(), &target, &batch.valid_frames)?;
+        Ok((loss, of_items))
     }
 
     /// Mean of the trigger and the tags' vectors for each item, or for a song model the sum of the trigger and the encoder's vector,
@@ -126,12 +223,12 @@ impl TrainableAdapter {
         let items = batch.styles.len();
         let (mut share, mut rest) = (Vec::with_capacity(items), Vec::with_capacity(items * width));
         for item in &batch.styles {
-            let weight = if item.dropped {
-                0.0
-            } else {
-                1.0 / (1 + item.tags.len()) as f32
+            let parts = item.tags.len() + usize::from(item.has_trigger);
+            let weight = match item.dropped {
+                true => 0.0,
+                false => 1.0 / parts.max(1) as f32,
             };
-            share.push(weight);
+            share.push(if item.has_trigger { weight } else { 0.0 });
             let known = match &item.vector {
                 Some(vector) => vector.clone(),
                 None => self.base.tag_sum(&item.tags),
@@ -149,10 +246,29 @@ impl TrainableAdapter {
 
     /// The adapter as it is now.
     pub fn adapter(&self, description: AdapterDescription) -> Result<Adapter, LoraError> {
-        let copy = |trigger: &Var| Ok::<_, LoraError>(trigger.as_tensor().copy()?.detach());
-        let trigger = self.trigger.as_ref().map(copy).transpose()?;
         let layers = self.layers.factors()?;
-        Ok(Adapter::trained(description, layers, trigger))
+        Ok(Adapter::trained(description, layers, self.trigger()?))
+    }
+
+    /// Runs `work` with other values in the variables, then puts the own ones back.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore), and what `work` returns.
+    pub fn with_values<T>(
+        &self,
+        values: &BTreeMap<String, Tensor>,
+        work: impl FnOnce(&Self) -> Result<T, LoraError>,
+    ) -> Result<T, LoraError> {
+        let own = self.values()?;
+        self.restore(values)?;
+        let result = work(self);
+        self.restore(&own)?;
+        result
+    }
+
+    /// A copy of every variable.
+    pub fn values(&self) -> Result<BTreeMap<String, Tensor>, LoraError> {
+        copies(self.variables())
     }
 
     /// Sets every variable from a checkpoint.
@@ -168,4 +284,26 @@ impl TrainableAdapter {
         }
         Ok(())
     }
+}
+
+/// A copy of each variable.
+pub(super) fn copies(variables: Vec<(String, Var)>) -> Result<BTreeMap<String, Tensor>, LoraError> {
+    let copy = |(name, variable): (String, Var)| Ok((name, variable.as_tensor().copy()?.detach()));
+    variables.into_iter().map(copy).collect()
+}
+
+/// Mean squared error of each item over its valid frames.
+pub(super) fn losses_of_items(
+    predicted: &Tensor,
+    target: &Tensor,
+    valid_frames: &[usize],
+) -> candle_core::Result<Vec<f64>> {
+    // Frames first, the mean over channels is one number each.
+    let frames = (predicted - target)?.sqr()?.mean(2)?.to_vec2::<f32>()?;
+    let mean = |(frames, &valid): (&Vec<f32>, &usize)| {
+        let valid = &frames[..valid.min(frames.len())];
+        let sum: f64 = valid.iter().map(|&value| f64::from(value)).sum();
+        sum / valid.len().max(1) as f64
+    };
+    Ok(frames.iter().zip(valid_frames).map(mean).collect())
 }

@@ -10,13 +10,12 @@ use lora::base::BaseModel;
 use lora::device::DeviceChoice;
 use lora::generate::{Request, generate};
 use lora::models::{EMBEDDED_NAME, Hub, ModelChoice, ModelFiles};
+use lora::progress::Progress;
 use lora::style;
 use lora::terminal::{Terminal, catch_interrupts, open_device};
 
 /// What a base that is asked with tags makes where nothing else is said.
 const DEFAULT_SECS: f64 = 6.0;
-const DEFAULT_STEPS: usize = 24;
-const DEFAULT_GUIDANCE: f64 = 2.0;
 
 /// What to make, when the clips are not there yet.
 #[derive(Debug, Args)]
@@ -88,6 +87,9 @@ pub(crate) fn make(
             loaded.attach_to(&mut base, 1.0, adapter)?;
             triggers.extend(loaded.trigger.as_ref().map(|trigger| (trigger, 1.0)));
         }
+        if *adapted && base.songs().is_some() && triggers.is_empty() {
+            progress.note("the adapter was trained on a style of each piece and brings none: its clips are made without style, as the base's are; make clips with lora-infer --style-audio and give them as --candidate and --baseline to judge it with one");
+        }
         let request = request(generation, &base, &triggers)?;
         for seed in 0..u64::from(generation.count) {
             let made = generate(&base, &request, &[seed], &mut progress)?;
@@ -110,16 +112,9 @@ fn request(
     triggers: &[(&candle_core::Tensor, f64)],
 ) -> Result<Request> {
     let most = base.most_secs();
-    let (style, steps, guidance, default_secs) = match base.songs() {
-        Some(songs) => {
-            let (points, guidance) = songs.sampling;
-            let style = style::of_vector(base, None, triggers)?;
-            (style, points.saturating_sub(1), guidance, most)
-        }
-        None => {
-            let style = style::of_tags(base, &[], triggers)?;
-            (style, DEFAULT_STEPS, DEFAULT_GUIDANCE, DEFAULT_SECS)
-        }
+    let (style, default_secs) = match base.songs() {
+        Some(_) => (style::of_vector(base, None, triggers)?, base.default_secs()),
+        None => (style::of_tags(base, &[], triggers)?, DEFAULT_SECS),
     };
     let seconds = generation.seconds.unwrap_or(default_secs);
     if !(0.1..=most).contains(&seconds) {
@@ -127,8 +122,8 @@ fn request(
     }
     Ok(Request {
         seconds,
-        steps,
-        guidance,
+        steps: base.default_steps(),
+        guidance: base.default_guidance(),
         style,
         negative_style: None,
         tokens: Vec::new(),

@@ -14,6 +14,7 @@ use eval::{EvalError, Folders, Memorisation, Report, Skipped, picture, table};
 use features::Bootstrap;
 use generated::Generation;
 use indicatif::{ProgressBar, ProgressStyle};
+use lora::terminal::STOPPED_EXIT_CODE;
 use tracing_subscriber::EnvFilter;
 
 /// Some files were skipped; the result stands for the others.
@@ -128,11 +129,16 @@ fn main() -> ExitCode {
             );
             ExitCode::from(SOME_SKIPPED)
         }
+        Err(error) if is_stop(&error) => STOPPED_EXIT_CODE.into(),
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_stop(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(lora::LoraError::Stopped))
 }
 
 /// clap asks for the evaluation's arguments unless there is a subcommand.

@@ -12,9 +12,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// The header's key in files of diffusers (`loaders/lora_base.py`).
-const DIFFUSERS: &str = "lora_adapter_metadata";
+pub(in crate::adapter) const DIFFUSERS: &str = "lora_adapter_metadata";
 /// The header's key in files of Stable Audio 3 (`models/lora/utils.py`).
-const STABLE_AUDIO_3: &str = "lora_config";
+pub(in crate::adapter) const STABLE_AUDIO_3: &str = "lora_config";
 
 /// Ranks and alphas as PEFT states them.
 #[derive(Debug, Default)]
@@ -27,6 +27,8 @@ pub(super) struct Settings {
     alphas: Vec<(Regex, f64)>,
     /// The config's own word for its method, to be compared with the tensors.
     pub(super) is_dora: Option<bool>,
+    /// What the program calls the base.
+    pub(super) base: Option<String>,
     /// Which side DoRA's lengths are of, where their shape does not tell.
     pub(super) of_inputs: bool,
 }
@@ -49,6 +51,8 @@ struct PeftConfig {
     use_rslora: Option<bool>,
     #[serde(default)]
     use_dora: Option<bool>,
+    #[serde(default)]
+    base_model_name_or_path: Option<String>,
     #[serde(default)]
     rank_pattern: Option<InOrder<usize>>,
     #[serde(default)]
@@ -166,6 +170,9 @@ impl Settings {
             ranks: patterns(config.rank_pattern)?,
             alphas: patterns(config.alpha_pattern)?,
             is_dora: config.use_dora,
+            base: config
+                .base_model_name_or_path
+                .filter(|base| !base.is_empty()),
             of_inputs: false,
         })
     }

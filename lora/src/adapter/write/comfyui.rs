@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use nn::{Delta, Magnitude};
 
+use super::COMFYUI_PREFIX as PREFIX;
 use crate::adapter::{Adapter, LayerFactors};
 use crate::tensor_file;
 
-const PREFIX: &str = "diffusion_model.";
 /// Says in the header who made the file.
 const MADE_BY: &str = "lorelei_version";
 
@@ -25,7 +25,9 @@ pub(super) fn to_bytes(adapter: &Adapter) -> Result<Vec<u8>, String> {
                 .map(|(part, tensor)| (format!("{PREFIX}{name}.{part}"), tensor)),
         );
     }
-    tensor_file::to_bytes(&tensors, MADE_BY, env!("CARGO_PKG_VERSION").to_owned())
+    let mut header = adapter.header_for_others()?;
+    header.insert(MADE_BY.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    tensor_file::to_bytes_with(&tensors, header)
 }
 
 fn named_tensors(layer: &LayerFactors) -> candle_core::Result<Vec<(&'static str, Tensor)>> {

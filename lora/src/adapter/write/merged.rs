@@ -1,51 +1,18 @@
 //! A base's weights with an adapter folded in, as one safetensors file: a tensor in memory at a time, whatever the model's size.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
-use audio::PartFile;
-use candle_core::{Device, Tensor};
-use checkpoint::{ElementType, TensorEntry, TensorFile};
-use half::{bf16, f16};
-use serde_json::{Map, Value, json};
+use candle_core::{DType, Device, Tensor};
+use checkpoint::{
+    ConvertOptions, Converted, ElementType, Precision, TensorEntry, TensorFile, Values,
+};
+use nn::{Delta, Magnitude, WeightChange};
 
 use crate::adapter::read::to_f32;
 use crate::adapter::{Adapter, LayerFactors};
 use crate::error::LoraError;
-use crate::progress::Progress;
-
-/// The header is filled up with spaces to a multiple of this, so that tensors are aligned.
-const HEADER_ALIGNMENT: usize = 8;
-
-/// What a base's weights become.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum MergedPrecision {
-    /// Each tensor stays what it is.
-    #[default]
-    Keep,
-    /// All floating-point tensors.
-    F16,
-    /// All floating-point tensors.
-    Bf16,
-    /// All floating-point tensors.
-    F32,
-}
-
-impl MergedPrecision {
-    fn of(self, dtype: ElementType) -> ElementType {
-        let is_float = matches!(
-            dtype,
-            ElementType::F16 | ElementType::BF16 | ElementType::F32
-        );
-        match (is_float, self) {
-            (true, Self::F16) => ElementType::F16,
-            (true, Self::Bf16) => ElementType::BF16,
-            (true, Self::F32) => ElementType::F32,
-            _ => dtype,
-        }
-    }
-}
+use crate::progress::{InBytes, Progress};
 
 /// The `(outputs, inputs)` of every layer whose weight a file holds.
 pub fn layer_shapes(base: &TensorFile) -> BTreeMap<String, (usize, usize)> {
@@ -59,170 +26,121 @@ pub fn layer_shapes(base: &TensorFile) -> BTreeMap<String, (usize, usize)> {
     base.names().filter_map(layer).collect()
 }
 
-/// Writes the base with the adapter at a strength. The base's header goes along, so that a merged base is a base.
-///
-/// # Errors
-/// When the adapter does not fit, a value does not fit the precision, the output is there already (unless `replace`), or `progress`
-/// asks for a stop.
-pub fn write_merged(
-    adapter: &Adapter,
-    base: &TensorFile,
-    out: &Path,
-    options: MergeOptions,
-    progress: &mut dyn Progress,
-) -> Result<(), LoraError> {
-    if out.exists() && !options.replace {
-        return Err(LoraError::Exists {
-            path: out.to_owned(),
-        });
-    }
-    let shapes = layer_shapes(base);
-    let adapter = adapter.renamed_for(&shapes, out, base.origin())?;
-    let header = header(base, options.precision).map_err(|problem| LoraError::BadFile {
-        path: base.origin().into(),
-        problem,
-    })?;
-    let mut part = PartFile::create(out).map_err(LoraError::file(out))?;
-    part.write_all(&header).map_err(LoraError::file(out))?;
-    progress.begin("merging", base.names().count());
-    for name in base.names() {
-        if progress.stop_requested() {
-            return Err(LoraError::Stopped);
-        }
-        let layer = name.strip_suffix(".weight");
-        let layer = layer.and_then(|layer| adapter.layers.get(layer));
-        let bytes = merged_bytes(base, name, layer, options)?;
-        part.write_all(&bytes).map_err(LoraError::file(out))?;
-        base.discard_pages(Some(name));
-        progress.advance();
-    }
-    progress.end();
-    part.commit().map_err(LoraError::file(out))
-}
-
 /// How to merge.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct MergeOptions {
     /// 1: as trained.
     pub strength: f64,
     /// Of the output.
-    pub precision: MergedPrecision,
+    pub precision: Precision,
     /// Whether a file that is there may be replaced.
     pub replace: bool,
 }
 
-fn header(base: &TensorFile, precision: MergedPrecision) -> Result<Vec<u8>, String> {
-    let mut entries = Map::new();
-    if !base.metadata().is_empty() {
-        entries.insert("__metadata__".to_owned(), json!(base.metadata()));
-    }
-    let mut start = 0usize;
-    for name in base.names() {
-        let Some(entry) = base.entry(name) else {
-            continue;
-        };
-        let dtype = precision.of(entry.dtype);
-        let end = start + entry.elements() * dtype.size_bytes();
-        let dtype = safetensors_name(dtype).ok_or_else(|| {
-            format!(
-                "tensor {name} is {}, which safetensors does not have",
-                entry.dtype
-            )
-        })?;
-        let value = json!({"dtype": dtype, "shape": entry.shape, "data_offsets": [start, end]});
-        entries.insert(name.to_owned(), value);
-        start = end;
-    }
-    let mut text =
-        serde_json::to_vec(&Value::Object(entries)).map_err(|error| error.to_string())?;
-    text.resize(text.len().next_multiple_of(HEADER_ALIGNMENT), b' ');
-    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
-    bytes.append(&mut text);
-    Ok(bytes)
+/// Writes the base with the adapter at a strength. The base's header goes along, so that a merged base is a base. `path` is the adapter's,
+/// for messages.
+///
+/// # Errors
+/// When the adapter was trained on another base or does not fit, a value is infinite or does not fit the precision, the output is there
+/// already (unless `replace`), or `progress` asks for a stop.
+pub fn write_merged(
+    adapter: &Adapter,
+    path: &Path,
+    base: &TensorFile,
+    out: &Path,
+    options: &MergeOptions,
+    progress: &mut dyn Progress,
+) -> Result<Converted, LoraError> {
+    adapter.check_trained_on(base, path)?;
+    let adapter = adapter.renamed_for(&layer_shapes(base), path, base.origin())?;
+    let convert_options = ConvertOptions {
+        precision: options.precision,
+        overwrite: options.replace,
+        ..ConvertOptions::default()
+    };
+    let mut change = |name: &str, _: &TensorEntry| {
+        let layer = name.strip_suffix(".weight");
+        let layer = layer.and_then(|layer| adapter.layers.get(layer));
+        match layer {
+            // Not even a rounding: the base to the bit.
+            Some(layer) if options.strength != 0.0 => {
+                merged(base, name, layer, options.strength).map(Some)
+            }
+            _ => Ok(None),
+        }
+    };
+    let progress = InBytes::new(progress);
+    checkpoint::convert_changed(base, out, &convert_options, &mut change, &progress)
 }
 
-fn safetensors_name(dtype: ElementType) -> Option<&'static str> {
-    Some(match dtype {
-        ElementType::Bool => "BOOL",
-        ElementType::U8 => "U8",
-        ElementType::I8 => "I8",
-        ElementType::I16 => "I16",
-        ElementType::I32 => "I32",
-        ElementType::I64 => "I64",
-        ElementType::F16 => "F16",
-        ElementType::BF16 => "BF16",
-        ElementType::F32 => "F32",
-        ElementType::F64 => "F64",
-        _ => return None,
+/// A layer's weight with its change, in 64 bits where the base's are, else in 32.
+fn merged(
+    base: &TensorFile,
+    name: &str,
+    layer: &LayerFactors,
+    strength: f64,
+) -> Result<Values, LoraError> {
+    let weight = layer_weight(base, name)?;
+    let change = in_type(layer.change(strength), weight.dtype())?;
+    let difference = change.difference(&weight)?;
+    let sum = (weight + (difference * strength)?)?.flatten_all()?;
+    Ok(match sum.dtype() {
+        DType::F64 => Values::F64(sum.to_vec1()?),
+        _ => Values::F32(sum.to_vec1()?),
     })
 }
 
-fn merged_bytes(
-    base: &TensorFile,
-    name: &str,
-    layer: Option<&LayerFactors>,
-    options: MergeOptions,
-) -> Result<Vec<u8>, LoraError> {
-    let bytes = base.bytes(name)?;
-    let Some(entry) = base.entry(name) else {
-        return Ok(bytes.into_owned());
-    };
-    let target = options.precision.of(entry.dtype);
-    if layer.is_none() && target == entry.dtype {
-        return Ok(bytes.into_owned());
-    }
+/// A weight of a file, in 64 bits where the file's are, else in 32. Its pages are given back.
+pub(in crate::adapter) fn layer_weight(base: &TensorFile, name: &str) -> Result<Tensor, LoraError> {
     let bad = |problem: String| LoraError::BadFile {
         path: base.origin().into(),
-        problem,
+        problem: format!("tensor {} {problem}", checkpoint::shorten(name)),
     };
-    let values = to_f32(entry.dtype, &bytes).ok_or_else(|| {
-        bad(format!(
-            "tensor {name} is {}, expected f32, f16 or bf16",
-            entry.dtype
-        ))
-    })?;
-    let values = match layer {
-        None => values,
-        Some(layer) => changed(values, entry, layer, options.strength)?,
-    };
-    encode(&values, target).map_err(|problem| bad(format!("tensor {name} {problem}")))
-}
-
-fn changed(
-    values: Vec<f32>,
-    entry: &TensorEntry,
-    layer: &LayerFactors,
-    strength: f64,
-) -> Result<Vec<f32>, LoraError> {
-    let device = layer
-        .tensors()
-        .first()
-        .map_or(&Device::Cpu, |tensor| tensor.device());
-    let weight = Tensor::from_vec(values, entry.shape.as_slice(), device)?;
-    let difference = layer.change(strength).difference(&weight)?;
-    let merged = (weight + (difference * strength)?)?;
-    Ok(merged.flatten_all()?.to_vec1()?)
-}
-
-fn encode(values: &[f32], dtype: ElementType) -> Result<Vec<u8>, String> {
-    let check = |value: f32, narrow: f32| match value.is_finite() && narrow.is_infinite() {
-        true => Err(format!(
-            "holds {value}, too large for f16; choose --precision bf16"
-        )),
-        false => Ok(()),
-    };
-    let mut bytes = Vec::with_capacity(values.len() * dtype.size_bytes());
-    for &value in values {
-        match dtype {
-            ElementType::F16 => {
-                let narrow = f16::from_f32(value);
-                check(value, narrow.to_f32())?;
-                bytes.extend_from_slice(&narrow.to_le_bytes());
-            }
-            ElementType::BF16 => bytes.extend_from_slice(&bf16::from_f32(value).to_le_bytes()),
-            ElementType::F64 => bytes.extend_from_slice(&f64::from(value).to_le_bytes()),
-            _ => bytes.extend_from_slice(&value.to_le_bytes()),
+    let entry = base
+        .entry(name)
+        .ok_or_else(|| bad("is not there".to_owned()))?;
+    let bytes = base.bytes(name)?;
+    let device = &Device::Cpu;
+    let shape = entry.shape.as_slice();
+    let weight = match entry.dtype {
+        ElementType::F64 => {
+            let values = bytes.as_chunks().0.iter();
+            let values: Vec<f64> = values.map(|&bytes| f64::from_le_bytes(bytes)).collect();
+            Tensor::from_vec(values, shape, device)?
         }
-    }
-    Ok(bytes)
+        dtype if dtype.is_float() => {
+            let values = to_f32(dtype, &bytes).unwrap_or_default();
+            Tensor::from_vec(values, shape, device)?
+        }
+        dtype => {
+            return Err(bad(format!(
+                "is {dtype}, into which nothing can be folded; take a copy of the base in f16, bf16 or f32"
+            )));
+        }
+    };
+    base.discard_pages(Some(name));
+    Ok(weight)
+}
+
+/// The same change with factors of that type.
+fn in_type(change: WeightChange, dtype: DType) -> candle_core::Result<WeightChange> {
+    let to = |tensor: &Tensor| tensor.to_dtype(dtype);
+    Ok(WeightChange {
+        delta: match &change.delta {
+            Delta::LowRank { a, b } => Delta::LowRank {
+                a: to(a)?,
+                b: to(b)?,
+            },
+            Delta::Kronecker { outer, inner } => Delta::Kronecker {
+                outer: to(outer)?,
+                inner: to(inner)?,
+            },
+        },
+        magnitude: match &change.magnitude {
+            None => None,
+            Some(Magnitude::OfOutputs(values)) => Some(Magnitude::OfOutputs(to(values)?)),
+            Some(Magnitude::OfInputs(values)) => Some(Magnitude::OfInputs(to(values)?)),
+        },
+        ..change
+    })
 }

@@ -50,10 +50,16 @@ pub(super) fn to_bytes(adapter: &Adapter) -> Result<Vec<u8>, String> {
         };
         let both = turned(a, 0, 1.0).and_then(|a| Ok((a, turned(b, 1, factor)?)));
         let (a, b) = both.map_err(|error: candle_core::Error| error.to_string())?;
+        let name = self::name(name);
         tensors.push(format!("{name}.lora_A"), a.0, a.1);
         tensors.push(format!("{name}.lora_B"), b.0, b.1);
     }
     tensors.to_bytes()
+}
+
+/// The name that the original gives a layer: ComfyUI's prefix is ComfyUI's own.
+pub(super) fn name(name: &str) -> &str {
+    name.strip_prefix(super::COMFYUI_PREFIX).unwrap_or(name)
 }
 
 fn tell_of_scales(adapter: &Adapter, rank: usize) {

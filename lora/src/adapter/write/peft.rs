@@ -39,10 +39,19 @@ fn fill(part: &Path, config: &str, weights: &[u8]) -> Result<(), LoraError> {
     Ok(())
 }
 
-/// A folder cannot be renamed over another that holds files: the old one is moved aside first, and comes back if the rename fails.
+/// A folder cannot be renamed over another that holds files: the old one is moved aside first, as `NAME.PROCESS.old`, and comes back if the
+/// rename fails. Only a process that is killed between the two leaves it there.
 fn place(part: &Path, folder: &Path, replace: bool) -> Result<(), LoraError> {
-    if !folder.exists() {
-        return fs::rename(part, folder).map_err(LoraError::file(folder));
+    if folder.symlink_metadata().is_err() {
+        let renamed = fs::rename(part, folder).map_err(LoraError::file(folder));
+        dataset::sync_folder(folder);
+        return renamed;
+    }
+    if !folder.is_dir() {
+        return Err(LoraError::BadFile {
+            path: folder.to_owned(),
+            problem: "is a file, and PEFT's layout is a folder; name another".to_owned(),
+        });
     }
     let names_only_ours = fs::read_dir(folder)
         .map_err(LoraError::file(folder))?
@@ -69,7 +78,15 @@ fn place(part: &Path, folder: &Path, replace: bool) -> Result<(), LoraError> {
         let _ = fs::rename(&old, folder);
         return Err(LoraError::file(folder)(error));
     }
-    fs::remove_dir_all(&old).map_err(LoraError::file(&old))
+    dataset::sync_folder(folder);
+    // The adapter is in its place; what it replaced is only in the way.
+    if let Err(error) = fs::remove_dir_all(&old) {
+        tracing::warn!(
+            "{}: what was replaced could not be deleted ({error}); delete it",
+            old.display()
+        );
+    }
+    Ok(())
 }
 
 fn beside(folder: &Path, ending: &str) -> Result<PathBuf, String> {
@@ -85,8 +102,10 @@ fn weights(adapter: &Adapter) -> Result<Vec<u8>, String> {
     for (name, layer) in &adapter.layers {
         tensors.extend(file::peft_tensors(&format!("{PREFIX}{name}"), layer)?);
     }
-    // What `save_pretrained` says in the header.
-    tensor_file::to_bytes(&tensors, "format", "pt".to_owned())
+    let mut header = adapter.header_for_others()?;
+    // What `save_pretrained` says in the header; PEFT passes over the rest.
+    header.insert("format".to_owned(), "pt".to_owned());
+    tensor_file::to_bytes_with(&tensors, header)
 }
 
 /// The settings: the most frequent rank and alpha, and patterns for the layers that differ.
@@ -112,6 +131,8 @@ fn config(adapter: &Adapter) -> Result<String, String> {
     let (rank, rank_pattern) = usual_and_others(adapter, &ranks);
     let (alpha, alpha_pattern) = usual_and_others(adapter, &alphas);
     let names: Vec<&String> = adapter.layers.keys().collect();
+    let base = adapter.description.base.as_ref();
+    let base = base.map(|base| &base.name).or(adapter.stated_base.as_ref());
     let config = json!({
         "peft_type": "LORA",
         "r": rank,
@@ -125,7 +146,7 @@ fn config(adapter: &Adapter) -> Result<String, String> {
         "bias": "none",
         "fan_in_fan_out": false,
         "inference_mode": true,
-        "base_model_name_or_path": adapter.description.base.as_ref().map(|base| &base.name),
+        "base_model_name_or_path": base,
         "task_type": null,
     });
     serde_json::to_string_pretty(&config).map_err(|error| error.to_string())

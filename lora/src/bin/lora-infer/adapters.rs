@@ -1,27 +1,34 @@
 //! The adapters of the command line.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow};
 use candle_core::Device;
-use lora::adapter::Adapter;
+use lora::adapter::{Adapter, Placement};
+use lora::generate::step_times;
+use lora::terminal::tell;
 
-/// An adapter, its strength, and the file it is from.
-pub(crate) type LoadedAdapter = (Adapter, f64, PathBuf);
+/// An adapter, how it is put on the base, and the file it is from.
+pub(crate) type LoadedAdapter = (Adapter, Placement, PathBuf);
 
 pub(crate) fn load_adapters(arguments: &[String], device: &Device) -> Result<Vec<LoadedAdapter>> {
     let load = |argument: &String| {
-        let (path, strength) = split_strength(argument)?;
-        Ok((Adapter::load(&path, device)?, strength, path))
+        let (path, placement) = parse(argument)?;
+        Ok((Adapter::load(&path, device)?, placement, path))
     };
     arguments.iter().map(load).collect()
+}
+
+/// What an argument of --lora says.
+pub(crate) fn parse(argument: &str) -> Result<(PathBuf, Placement)> {
+    Placement::parse(argument).map_err(|problem| anyhow!("--lora {argument}: {problem}"))
 }
 
 /// For messages: what the clip was made with.
 pub(crate) fn describe_clip(seed: u64, adapters: &[LoadedAdapter]) -> String {
     let with: Vec<String> = adapters
         .iter()
-        .map(|(_, strength, path)| format!("{} at strength {strength}", path.display()))
+        .map(|(_, placement, path)| format!("{} at {placement}", path.display()))
         .collect();
     match with.as_slice() {
         [] => format!("the clip of seed {seed} without adapters"),
@@ -29,20 +36,16 @@ pub(crate) fn describe_clip(seed: u64, adapters: &[LoadedAdapter]) -> String {
     }
 }
 
-/// `FILE` or `FILE:STRENGTH`; a file whose own name ends in a colon and a number is found by its whole name.
-pub(crate) fn split_strength(argument: &str) -> Result<(PathBuf, f64)> {
-    let whole = Path::new(argument);
-    if let Some((file, number)) = argument
-        .rsplit_once(':')
-        .filter(|(file, _)| !whole.exists() && !file.is_empty())
-    {
-        let strength: f64 = number.parse().with_context(|| {
-            format!("--lora {argument}: the strength {number:?} is not a number")
-        })?;
-        if !strength.is_finite() || strength.abs() > 10.0 {
-            bail!("--lora {argument}: a strength is from -10 to 10");
+/// Tells of adapters whose times lie between two steps, so that they never act.
+pub(crate) fn tell_of_idle(adapters: &[LoadedAdapter], steps: usize) {
+    let times = step_times(steps);
+    for (_, placement, path) in adapters {
+        if !times.iter().any(|time| placement.times.contains(*time)) {
+            tell(format_args!(
+                "{}: none of the {steps} steps begins at the times {}, so it does nothing; ask for more steps or a longer stretch",
+                path.display(),
+                placement.times
+            ));
         }
-        return Ok((PathBuf::from(file), strength));
     }
-    Ok((whole.to_owned(), 1.0))
 }

@@ -1,26 +1,27 @@
 //! What the flags ask for, in the terms of the base they are asked of.
 
-use std::path::Path;
-
 use anyhow::{Result, bail};
+use embed::EmbedError;
 use lora::base::{BaseModel, Prompt, PulseGrid};
 use lora::generate::{Kept, RELEASED_CHUNKS, Request, SpanSecs};
 use lora::models::{Hub, ModelFiles};
 use lora::progress::Progress;
 use lora::style::StyleEncoder;
-use lora::sung;
+use lora::sung::{self, Sung};
 use lora::terminal::tell;
 use lyrics::{Tokenizer, TokenizerSettings};
 
 use super::Arguments;
+use super::given::{Given, Vector, refuse_song_flags};
 
 /// Where --seconds and bars say nothing.
 const DEFAULT_SECS: f64 = 8.0;
 /// Longest clip of a base that is asked with tags.
-const MOST_SECS: f64 = 95.0;
+pub(crate) const MOST_SECS: f64 = 95.0;
+/// Shortest clip.
+pub(crate) const LEAST_SECS: f64 = 0.1;
 const DEFAULT_BEATS_PER_BAR: usize = 4;
-const DEFAULT_STEPS: usize = 24;
-const DEFAULT_GUIDANCE: f64 = 2.0;
+
 /// A clip as it is asked for, but for its seed and the style that adapters have their say in.
 pub(crate) struct Asked {
     pub(crate) prompt: Prompt,
@@ -29,6 +30,7 @@ pub(crate) struct Asked {
     negative: Option<Vec<f32>>,
     seconds: f64,
     tokens: Vec<u32>,
+    spans: Vec<SpanSecs>,
     steps: usize,
     guidance: f64,
 }
@@ -48,55 +50,30 @@ pub(crate) fn style_of_encoder(
     if arguments.style_audio.is_none() && words.is_none() {
         return Ok(None);
     }
-    let encoder = StyleEncoder::open(arguments.style_encoder.as_deref(), hub, progress)?;
+    let folder = arguments.style_encoder.as_deref();
     Ok(match (&arguments.style_audio, words) {
-        (Some(path), _) => Some(encoder.of_sound(path)?),
-        (None, Some(words)) => Some(encoder.of_words(words)?),
+        (Some(path), _) => Some(StyleEncoder::open(folder, hub, progress)?.of_sound(path)?),
+        (None, Some(words)) => {
+            Some(StyleEncoder::open_for_words(folder, hub, progress)?.of_words(words)?)
+        }
         (None, None) => None,
     })
-}
-
-fn refuse_song_flags(arguments: &Arguments) -> Result<()> {
-    let given = [
-        ("--style-audio", arguments.style_audio.is_some()),
-        ("--style", arguments.style.is_some()),
-        ("--negative-style", arguments.negative_style.is_some()),
-        ("--lyrics", arguments.lyrics.is_some()),
-        ("--vae", arguments.vae.is_some()),
-        ("--causal", arguments.causal.is_some()),
-        ("--chunked", arguments.chunked),
-        ("--style-encoder", arguments.style_encoder.is_some()),
-        ("--lyrics-data", arguments.lyrics_data.is_some()),
-    ];
-    match given.iter().find(|(_, given)| *given) {
-        Some((flag, _)) => bail!(
-            "{flag} is for released song models, and --model {} is none; --list-models shows them",
-            arguments.model
-        ),
-        None => Ok(()),
-    }
 }
 
 impl Asked {
     pub(crate) fn of(
         arguments: &Arguments,
+        given: Given,
         base: &BaseModel,
         vector: Option<Vec<f32>>,
     ) -> Result<Self> {
-        let guidance = arguments.cfg;
-        if guidance.is_some_and(|guidance| !(0.0..=100.0).contains(&guidance)) {
-            bail!(
-                "--cfg {}: must be from 0 to 100",
-                guidance.unwrap_or_default()
-            );
-        }
         match base.songs() {
-            Some(_) => Self::of_song(arguments, base, vector),
-            None => Self::of_tags(arguments, base),
+            Some(_) => Self::of_song(arguments, given, base, vector),
+            None => Self::of_tags(arguments, given, base),
         }
     }
 
-    fn of_tags(arguments: &Arguments, base: &BaseModel) -> Result<Self> {
+    fn of_tags(arguments: &Arguments, given: Given, base: &BaseModel) -> Result<Self> {
         let prompt = base.tags().parse(&arguments.prompt)?;
         let pulse = prompt.tempo_bpm.map(|tempo_bpm| PulseGrid {
             tempo_bpm,
@@ -111,16 +88,21 @@ impl Asked {
             negative: None,
             seconds,
             tokens: tokens.unwrap_or_default(),
-            steps: arguments.steps.map_or(DEFAULT_STEPS, usize::from),
-            guidance: arguments.cfg.unwrap_or(DEFAULT_GUIDANCE),
+            spans: given.spans,
+            steps: arguments.steps.map_or(base.default_steps(), usize::from),
+            guidance: arguments.cfg.unwrap_or(base.default_guidance()),
         })
     }
 
-    fn of_song(arguments: &Arguments, base: &BaseModel, vector: Option<Vec<f32>>) -> Result<Self> {
+    fn of_song(
+        arguments: &Arguments,
+        given: Given,
+        base: &BaseModel,
+        vector: Option<Vec<f32>>,
+    ) -> Result<Self> {
         let width = base.transformer_config().cond_dim;
-        let read = |path: &Path| embed::vector::read(path, width);
-        let vector = match &arguments.style {
-            Some(path) => Some(read(path)?),
+        let vector = match given.style {
+            Some(style) => Some(of_width(style, width)?),
             None => vector,
         };
         if let Some(vector) = vector.as_ref().filter(|vector| vector.len() != width) {
@@ -129,28 +111,46 @@ impl Asked {
                 vector.len()
             );
         }
-        let negative = arguments.negative_style.as_deref().map(read).transpose()?;
-        if negative.is_none() {
+        let guidance = arguments.cfg.unwrap_or(base.default_guidance());
+        let negative = given.negative_style;
+        let negative = negative.map(|style| of_width(style, width)).transpose()?;
+        if negative.is_none() && guidance > 0.0 {
             tell(
                 "negative style: zeros; --negative-style names a vector to go away from (the reference's own is its infer/example/vocal.npy)",
             );
         }
         let most = base.most_secs();
         let seconds = arguments.seconds.unwrap_or(base.default_secs());
-        if !(0.1..=most).contains(&seconds) {
-            bail!("a song of {seconds} s cannot be made: ask for 0.1 to {most:.1} s");
+        if !(LEAST_SECS..=most).contains(&seconds) {
+            bail!("a song of {seconds:?} s cannot be made: ask for {LEAST_SECS} to {most:.1} s");
         }
-        let (points, guidance) = base.songs().map_or((0, 0.0), |songs| songs.sampling);
+        let tokens = match &given.lyrics {
+            Some((path, lrc)) => {
+                let mut tokenizer = Tokenizer::new(TokenizerSettings {
+                    espeak: None,
+                    chinese_folder: arguments.lyrics_data.clone(),
+                });
+                let sung = sung::of_lrc(lrc, path, base, seconds, &mut tokenizer)?;
+                tell(lyrics_line(&sung, base));
+                if sung.lines.0 == 0 {
+                    bail!(
+                        "{}: no line of it would be heard; ask for a longer clip with --seconds, mend its times, or leave --lyrics out for instrumental music",
+                        path.display()
+                    );
+                }
+                sung.tokens
+            }
+            None => Vec::new(),
+        };
         Ok(Self {
             prompt: Prompt::default(),
             vector,
             negative: negative.as_deref().map(lora::style::rounded),
             seconds,
-            tokens: tokens(arguments, base, seconds)?,
-            steps: arguments
-                .steps
-                .map_or(points.saturating_sub(1), usize::from),
-            guidance: arguments.cfg.unwrap_or(guidance),
+            tokens,
+            spans: given.spans,
+            steps: arguments.steps.map_or(base.default_steps(), usize::from),
+            guidance,
         })
     }
 
@@ -167,10 +167,16 @@ impl Asked {
             decoding: arguments.chunked.then_some(RELEASED_CHUNKS),
         };
         let (frames, seed) = (request.frames(base), arguments.seed);
+        let frame_secs = base.frame_secs();
+        let clip_secs = frames as f64 * frame_secs;
         request.kept = match (&arguments.edit, &arguments.r#continue) {
             (Some(path), _) => {
-                let spans = spans(arguments.spans.as_deref().unwrap_or_default())?;
-                Some(Kept::edit(base, path, &spans, frames, seed)?)
+                let kept = Kept::edit(base, path, &self.spans, frames, seed)?;
+                let known_secs = kept.latents.dim(2)? as f64 * frame_secs;
+                for line in edit_lines(&self.spans, known_secs, clip_secs, frame_secs) {
+                    tell(format_args!("{}: {line}", path.display()));
+                }
+                Some(kept)
             }
             (None, Some(path)) => Some(Kept::continuation(base, path, frames, seed)?),
             (None, None) => None,
@@ -179,51 +185,62 @@ impl Asked {
     }
 }
 
-fn tokens(arguments: &Arguments, base: &BaseModel, seconds: f64) -> Result<Vec<u32>> {
-    let Some(path) = &arguments.lyrics else {
-        return Ok(Vec::new());
-    };
-    let mut tokenizer = Tokenizer::new(TokenizerSettings {
-        espeak: None,
-        chinese_folder: arguments.lyrics_data.clone(),
-    });
-    let sung = sung::of_file(path, base, seconds, &mut tokenizer)?;
-    let (placed, all) = sung.lines;
-    tell(format_args!(
-        "lyrics: {placed} of {all} lines placed{}{}",
-        match sung.bad_lines {
-            0 => String::new(),
-            count => format!(", {count} lines could not be used"),
-        },
-        match (placed < all, base.transformer_config().has_duration()) {
-            (false, _) => "",
-            (true, true) => " (the others are not sung or behind the end)",
-            (true, false) =>
-                " (the others are not sung, behind the end, or the last, which these models leave out)",
-        }
-    ));
-    Ok(sung.tokens)
+/// A vector of the base's width.
+fn of_width(vector: Vector, width: usize) -> Result<Vec<f32>, EmbedError> {
+    match vector.values.len() == width {
+        true => Ok(vector.values),
+        false => Err(EmbedError::Width {
+            path: vector.path,
+            expected: width,
+            actual: vector.values.len(),
+        }),
+    }
 }
 
-/// `-12.5,30-45,80-` as stretches.
-fn spans(text: &str) -> Result<Vec<SpanSecs>> {
-    let end = |number: &str| match number.trim() {
-        "" => Ok(None),
-        number => match number.parse::<f64>() {
-            Ok(secs) if secs.is_finite() && secs >= 0.0 => Ok(Some(secs)),
-            _ => Err(anyhow::anyhow!(
-                "--spans {text}: {number:?} is no time in seconds; write such as \"-12.5,30-45,80-\""
-            )),
-        },
-    };
-    let span = |span: &str| match span.split_once('-') {
-        Some((from, to)) => Ok(SpanSecs {
-            from: end(from)?,
-            to: end(to)?,
-        }),
-        None => bail!("--spans {text}: {span:?} is no stretch; write such as \"-12.5,30-45,80-\""),
-    };
-    text.split(',').map(span).collect()
+/// What is worth saying about an edit whose clip is not as long as the recording.
+fn edit_lines(spans: &[SpanSecs], known_secs: f64, clip_secs: f64, frame_secs: f64) -> Vec<String> {
+    let mut lines = Vec::new();
+    if known_secs > clip_secs + frame_secs {
+        lines.push(format!(
+            "of its {known_secs:.1} s the clip has the first {clip_secs:.1}; --seconds asks for more"
+        ));
+    }
+    if known_secs + frame_secs < clip_secs {
+        lines.push(format!(
+            "it ends at {known_secs:.1} s, and the rest of the clip, to {clip_secs:.1} s, is made too; --seconds {known_secs:.1} makes no more than it has"
+        ));
+    }
+    let ends = spans.iter().filter_map(|span| span.to);
+    if let Some(end) = ends
+        .reduce(f64::max)
+        .filter(|end| *end > clip_secs + frame_secs)
+    {
+        lines.push(format!(
+            "--spans end at {end} s, and the clip at {clip_secs:.1} s"
+        ));
+    }
+    lines
+}
+
+/// How many lines are heard, and why others are not.
+fn lyrics_line(sung: &Sung, base: &BaseModel) -> String {
+    let (heard, all) = sung.lines;
+    let mut line = format!("lyrics: {heard} of {all} lines are heard");
+    if sung.behind_end > 0 {
+        line += &format!(", {} begin behind the end", sung.behind_end);
+    }
+    if sung.without_letters > 0 {
+        line += &format!(", {} have no letter to speak", sung.without_letters);
+    }
+    if sung.bad_lines > 0 {
+        line += &format!("; {} lines of the file are no lyrics", sung.bad_lines);
+    }
+    if heard + sung.behind_end + sung.without_letters < all
+        && !base.transformer_config().has_duration()
+    {
+        line += " (models of this length leave the last line of a song out; an empty time behind it keeps it)";
+    }
+    line
 }
 
 fn length_secs(seconds: Option<f64>, bars: Option<usize>, pulse: Option<PulseGrid>) -> Result<f64> {
@@ -235,8 +252,8 @@ fn length_secs(seconds: Option<f64>, bars: Option<usize>, pulse: Option<PulseGri
         }
         (None, None, _) => DEFAULT_SECS,
     };
-    if !(0.1..=MOST_SECS).contains(&secs) {
-        bail!("a clip of {secs} s cannot be made: ask for 0.1 to {MOST_SECS} s");
+    if !(LEAST_SECS..=MOST_SECS).contains(&secs) {
+        bail!("a clip of {secs:?} s cannot be made: ask for {LEAST_SECS} to {MOST_SECS} s");
     }
     Ok(secs)
 }
@@ -246,22 +263,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_read_with_open_ends() {
-        let span = |from, to| SpanSecs { from, to };
-        assert_eq!(
-            spans("-12.5, 30-45,80-").unwrap(),
-            [
-                span(None, Some(12.5)),
-                span(Some(30.0), Some(45.0)),
-                span(Some(80.0), None)
-            ]
-        );
-        for wrong in ["", "12", "a-b", "1-inf", "1-2-3"] {
-            let error = spans(wrong).unwrap_err().to_string();
-            assert!(
-                error.contains("--spans") && error.contains("30-45"),
-                "{error}"
-            );
-        }
+    fn an_edit_says_what_its_clip_leaves_out_or_adds() {
+        let span = SpanSecs {
+            from: Some(1.0),
+            to: Some(100.0),
+        };
+        let lines = |known, clip| edit_lines(&[span], known, clip, 0.05).join("\n");
+        assert!(lines(16.0, 3.0).contains("of its 16.0 s the clip has the first 3.0"));
+        assert!(lines(3.0, 8.9).contains("it ends at 3.0 s"));
+        assert!(lines(3.0, 3.0).contains("--spans end at 100 s, and the clip at 3.0 s"));
+        assert_eq!(lines(120.0, 120.02), "");
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use lora::LoraError;
 
 use super::Arguments;
-use super::adapters::split_strength;
+use super::adapters::parse;
 
 /// One clip's seed and where it goes, with adapters and without.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ pub(crate) fn name_clips(arguments: &Arguments) -> Result<Vec<Clip>> {
     let first_adapter = arguments
         .lora
         .first()
-        .map(|argument| split_strength(argument))
+        .map(|argument| parse(argument))
         .transpose()?;
     let stem = first_adapter
         .and_then(|(path, _)| {
@@ -60,6 +60,9 @@ pub(crate) fn name_clips(arguments: &Arguments) -> Result<Vec<Clip>> {
             })?;
         }
     }
+    let folder = folders.as_ref().map(|(folder, _)| folder.as_path());
+    let folder = folder.or_else(|| file.and_then(Path::parent));
+    check_writable(folder.unwrap_or(Path::new("")))?;
     let mut clips = Vec::new();
     for offset in 0..u64::from(arguments.count) {
         let seed = arguments.seed + offset;
@@ -87,6 +90,21 @@ pub(crate) fn name_clips(arguments: &Arguments) -> Result<Vec<Clip>> {
         });
     }
     Ok(clips)
+}
+
+/// Nothing is more annoying than a folder that proves read-only when the clip is done.
+fn check_writable(folder: &Path) -> Result<()> {
+    let probe = folder.join(format!(".lora-infer-{}.part", std::process::id()));
+    let written = std::fs::File::create_new(&probe).map(drop);
+    // Best effort: an empty file is left at worst.
+    let _ = std::fs::remove_file(&probe);
+    let place = match folder.as_os_str().is_empty() {
+        true => "this folder".to_owned(),
+        false => folder.display().to_string(),
+    };
+    written.with_context(|| {
+        format!("{place}: clips cannot be written there; --out names another place")
+    })
 }
 
 /// Whether `--out` is one WAV file (otherwise it is a folder). Names that can only be meant as other sound files are refused.

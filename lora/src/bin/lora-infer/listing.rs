@@ -23,6 +23,9 @@ pub(crate) fn lines(hub: &Hub) -> Vec<String> {
 fn describe(file: &RemoteFile, hub: &Hub) -> String {
     let place = match hub.find(file) {
         Some(path) => format!("here: {}", path.display()),
+        None if hub.is_offline() => {
+            "not on this machine, and HF_HUB_OFFLINE forbids to fetch it".to_owned()
+        }
         None => "not on this machine, fetched when it is needed".to_owned(),
     };
     format!(

@@ -3,8 +3,10 @@
 mod adapters;
 mod asked;
 mod clips;
+mod given;
 mod listing;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,27 +16,28 @@ use clap::Parser;
 use lora::adapter::detach_all;
 use lora::base::BaseModel;
 use lora::device::DeviceChoice;
-use lora::generate::{Request, generate};
+use lora::generate::{Request, generate_over_time};
 use lora::models::{EMBEDDED_NAME, Hub, ModelChoice, ModelFiles};
 use lora::progress::Progress;
-use lora::style;
+use lora::style::{self, LaterStyle, Trigger};
 use lora::terminal::{
     Terminal, catch_interrupts, exit_with, log_to_stderr, open_device, print_lines, tell,
     threads_from_text,
 };
 use nn::WeightPrecision;
 
-use adapters::{LoadedAdapter, describe_clip, load_adapters};
+use adapters::{LoadedAdapter, describe_clip, load_adapters, tell_of_idle};
 use asked::Asked;
 use clips::{Clip, name_clips};
+use given::Given;
 
 /// Generate music, with style adapters if you have some.
 ///
-/// Without --prompt an adapter speaks for itself through the vector it learned. The same seed gives the same bytes. The names of the
-/// clips go to standard output; a reader that closes it early (`| head -1`) is no error.
+/// Without --prompt an adapter speaks for itself through the vector it learned. The same seed gives the same bytes with the same --batch
+/// (with another one the last bit of a sample may differ). The names of the clips go to standard output; a reader that closes it early (`| head -1`) is no error.
 /// Exit codes: 0 done, 1 error, 2 wrong usage, 130 stopped.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, allow_negative_numbers = true)]
 struct Arguments {
     /// Tags separated by commas, such as "lofi, piano, tempo:92, bars:4"; --list-tags shows them all. For a released song model, any
     /// words: MuQ-MuLan makes a style of them.
@@ -72,8 +75,13 @@ struct Arguments {
     /// A recording that is kept and continued.
     #[arg(long, value_name = "FILE", conflicts_with = "edit")]
     r#continue: Option<PathBuf>,
-    /// Adapter and, after a colon, its strength from -10 to 10 (0: not at all, 1: as trained); several adapters add up.
-    #[arg(long, value_name = "FILE[:STRENGTH]")]
+    /// Adapter and, after colons, its strength from -10 to 10 (0: not at all, 1: as trained), the times of the flow at which it acts (0:
+    /// noise, 1: sound), and layers that act or do not, by patterns as for lora-train; several adapters add up. Such as
+    /// style.safetensors:0.8:time=0.2-0.7:exclude=self_attn.q_proj,proj_out.
+    #[arg(
+        long,
+        value_name = "FILE[:STRENGTH][:time=FROM-TO][:include=LAYERS][:exclude=LAYERS]"
+    )]
     lora: Vec<String>,
     /// Base model: "embedded", a released model's name (--list-models shows them), or the path of a base file or of a released model.
     #[arg(long, default_value = EMBEDDED_NAME)]
@@ -87,7 +95,8 @@ struct Arguments {
     /// Length in seconds, from 0.1 [default: 8, or as many bars as the prompt asks for; the longest a released model makes].
     #[arg(long)]
     seconds: Option<f64>,
-    /// Steps from noise to sound: more are finer and slower [default: 24, or those of the released model's own pipeline].
+    /// Steps from noise to sound: more are finer and slower; one less than what DiffRhythm's own scripts call steps, which counts the
+    /// points of the time grid [default: 24, or those of the released model's own pipeline].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     steps: Option<u16>,
     /// Guidance: how far beyond the unstyled prediction to go, at most 100; 0 turns it off [default: 2, or that of the released model's
@@ -113,7 +122,8 @@ struct Arguments {
     /// WAV file (its name ends in .wav), or a folder for clips named after adapter and seed [default: free names in this folder].
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
-    /// Keep the base's weights in f32, f16, bf16 or int8 [default: f32, or the 16 bits of a released model's file].
+    /// Keep the base's weights in f32, f16, bf16 or int8 [default: f32, or on the CPU the 16 bits of a released model's
+    /// file].
     #[arg(long, value_name = "PRECISION")]
     weights: Option<WeightPrecision>,
     /// Where the transformer runs: auto, cpu, cuda or cuda:N.
@@ -147,43 +157,28 @@ fn run(arguments: &Arguments) -> Result<()> {
         print_lines(listing::lines(&hub))?;
         return Ok(());
     }
-    // What is cheap to refuse comes before models are loaded.
-    let clips = match arguments.list_tags {
-        true => Vec::new(),
-        false => name_clips(arguments)?,
-    };
     let mut progress = Terminal::default();
-    let choice = ModelChoice {
-        model: &arguments.model,
-        autoencoder: arguments.vae.as_deref(),
-        causal: arguments.causal,
-    };
-    let files = ModelFiles::find(&choice, &hub, &mut progress)?;
-    // Before the model, so that the encoder of styles is gone when that comes.
-    let vector = asked::style_of_encoder(arguments, &files, &hub, &mut progress)?;
-    let device = open_device(arguments.device)?;
-    let mut base = BaseModel::load(&files, &device, arguments.weights, &mut progress)?;
     if arguments.list_tags {
+        let files = ModelFiles::find(&choice(arguments), &hub, &mut progress)?;
+        let device = open_device(arguments.device)?;
+        let base = BaseModel::load(&files, &device, arguments.weights, &mut progress)?;
         print_lines(base.tags().names())?;
         return Ok(());
     }
-    let asked = Asked::of(arguments, &base, vector)?;
+    // What is cheap to refuse comes before models are fetched and loaded.
+    let given = Given::of(arguments)?;
+    let clips = name_clips(arguments)?;
+    let device = open_device(arguments.device)?;
     let adapters = load_adapters(&arguments.lora, &device)?;
-    let names = adapters
-        .iter()
-        .filter(|(adapter, ..)| adapter.trigger.is_some())
-        .map(|(adapter, ..)| adapter.description.trigger_words.join(" "))
-        // They come from a file, and go to a terminal.
-        .map(|words| words.replace(char::is_control, " "))
-        .filter(|words| !words.is_empty())
-        .collect::<Vec<_>>();
-    if !names.is_empty() {
-        tell(format_args!("style: {}", names.join(" + ")));
-    }
-    if base.songs().is_some() && asked.vector.is_none() && names.is_empty() {
-        tell("style: none asked for; --style-audio, --prompt or --style ask for one");
-    }
+    let files = ModelFiles::find(&choice(arguments), &hub, &mut progress)?;
+    // Before the model, so that the encoder of styles is gone when that comes.
+    let vector = asked::style_of_encoder(arguments, &files, &hub, &mut progress)?;
+    let mut base = BaseModel::load(&files, &device, arguments.weights, &mut progress)?;
+    let asked = Asked::of(arguments, given, &base, vector)?;
+    tell_style(&base, &asked, &adapters);
     catch_interrupts().context("Ctrl-C cannot be caught")?;
+    let request = asked.request(arguments, &base)?;
+    tell_of_idle(&adapters, request.steps);
     let arms = if arguments.base_too {
         &[true, false][..]
     } else {
@@ -195,41 +190,91 @@ fn run(arguments: &Arguments) -> Result<()> {
             true => adapters.as_slice(),
             false => &[],
         };
+        let (style, later_styles) = attach(&mut base, adapters, &asked)?;
         let request = Request {
-            style: attach(&mut base, adapters, &asked)?,
-            ..asked.request(arguments, &base)?
+            style,
+            ..request.clone()
+        };
+        let way = Way {
+            request,
+            later_styles,
         };
         for group in clips.chunks(usize::from(arguments.batch)) {
-            make(&base, &request, group, adapters, *adapted, &mut progress)?;
+            make(&base, &way, group, adapters, *adapted, &mut progress)?;
         }
     }
     progress.end();
     Ok(())
 }
 
-/// Puts the adapters on the base, and gives the style that all clips are asked with.
-fn attach(base: &mut BaseModel, adapters: &[LoadedAdapter], asked: &Asked) -> Result<Vec<f32>> {
+fn choice(arguments: &Arguments) -> ModelChoice<'_> {
+    ModelChoice {
+        model: &arguments.model,
+        autoencoder: arguments.vae.as_deref(),
+        causal: arguments.causal,
+    }
+}
+
+/// The words of adapters that bring a style, or that there is none.
+fn tell_style(base: &BaseModel, asked: &Asked, adapters: &[LoadedAdapter]) {
+    let with_trigger = || {
+        adapters
+            .iter()
+            .filter(|(adapter, ..)| adapter.trigger.is_some())
+    };
+    let names = with_trigger()
+        .map(|(adapter, ..)| adapter.description.trigger_words.join(" "))
+        // They come from a file, and go to a terminal.
+        .map(|words| words.replace(char::is_control, " "))
+        .filter(|words| !words.is_empty())
+        .collect::<Vec<_>>();
+    if !names.is_empty() {
+        tell(format_args!("style: {}", names.join(" + ")));
+    }
+    if base.songs().is_some() && asked.vector.is_none() && with_trigger().next().is_none() {
+        tell("style: none asked for; --style-audio, --prompt or --style ask for one");
+    }
+}
+
+/// What is asked for.
+struct Way {
+    request: Request,
+    /// What takes the place of its style from a time on.
+    later_styles: Vec<LaterStyle>,
+}
+
+/// Puts the adapters on the base, and gives the styles that all clips are asked with.
+fn attach(
+    base: &mut BaseModel,
+    adapters: &[LoadedAdapter],
+    asked: &Asked,
+) -> Result<(Vec<f32>, Vec<LaterStyle>)> {
     let mut triggers = Vec::new();
-    for (adapter, strength, path) in adapters {
-        let attachment = adapter.attach_to(base, *strength, path)?;
+    for (adapter, placement, path) in adapters {
+        let attachment = adapter.place_on(base, placement, path)?;
         tell(format_args!(
-            "{}: applied {} of {} tensors at strength {strength}",
+            "{}: applied {} of {} tensors at {placement}",
             path.display(),
             attachment.applied,
             attachment.total
         ));
-        triggers.extend(adapter.trigger.as_ref().map(|trigger| (trigger, *strength)));
+        triggers.extend(adapter.trigger.as_ref().map(|vector| Trigger {
+            vector,
+            strength: placement.strength,
+            times: placement.times,
+        }));
     }
-    Ok(match base.songs() {
-        Some(_) => style::of_vector(base, asked.vector.as_deref(), &triggers)?,
-        None => style::of_tags(base, &asked.prompt.tags, &triggers)?,
-    })
+    let styles = style::over_time(&triggers, |triggers| match base.songs() {
+        Some(_) => style::of_vector(base, asked.vector.as_deref(), triggers),
+        None => style::of_tags(base, &asked.prompt.tags, triggers),
+    });
+    Ok(styles?)
 }
 
 /// Makes clips in one batch and writes them.
 fn make(
     base: &BaseModel,
-    request: &Request,
+    way: &Way,
     clips: &[Clip],
     adapters: &[LoadedAdapter],
     adapted: bool,
@@ -237,7 +282,19 @@ fn make(
 ) -> Result<()> {
     let seeds: Vec<u64> = clips.iter().map(|clip| clip.seed).collect();
     let first = seeds.first().copied().unwrap_or_default();
-    let made = generate(base, request, &seeds, progress)
+    // A terminal has its bar.
+    if !std::io::stderr().is_terminal() {
+        tell(format_args!(
+            "making {}, {} steps{}",
+            describe_clip(first, if adapted { adapters } else { &[] }),
+            way.request.steps,
+            match seeds.len() {
+                1 => String::new(),
+                count => format!(", {count} clips side by side"),
+            }
+        ));
+    }
+    let made = generate_over_time(base, &way.request, &way.later_styles, &seeds, progress)
         .with_context(|| describe_clip(first, adapters))?;
     for (clip, [left, right]) in clips.iter().zip(made) {
         let sound = AudioBuffer {

@@ -1,0 +1,116 @@
+//! What was asked for: flags, the settings file, a saved run and a preset, brought together.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use lora::device::DeviceChoice;
+use lora::terminal::threads_from_text;
+use lora::train::{Ensemble, Preset, TrainConfig, TrainSettings, saved_settings};
+
+/// Train a style adapter on the pieces that cut-music made.
+///
+/// Writes the adapter that was best on the held-out songs, and a run folder with the configuration, figures, the loss curves and
+/// checkpoints. Ctrl-C saves; --resume goes on. Started by mpirun, its processes train one adapter together. Exit codes: 0 done, 1 error, 2 wrong usage, 130 stopped.
+#[derive(Debug, Parser)]
+#[command(name = "lora-train", version)]
+pub(crate) struct Arguments {
+    /// TOML file with any of the settings below; flags override it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Go on with a run that was stopped; --run-dir or --out say which, unless they are the defaults. With --force also if settings, data
+    /// or base have changed since, which the adapter's description then names.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Replace the adapter of that name and the run in that run folder.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Print all layers of the base with the targets marked, counts and memory, and stop.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print all settings as a file for --config, with what they mean, and stop.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// Print the tags the base knows, and stop.
+    #[arg(long)]
+    pub(crate) list_tags: bool,
+    /// Print what a shell needs to complete the flags, and stop.
+    #[arg(long, value_name = "SHELL")]
+    pub(crate) completions: Option<clap_complete::Shell>,
+    /// Print the manual page, and stop.
+    #[arg(long)]
+    pub(crate) man_page: bool,
+    /// Settings with a name, below those of flags and file: embedded, diffrhythm-opera (the original LoRA project's, its defects mended) or
+    /// diffrhythm-laptop; --print-config shows them for copying.
+    #[arg(long, value_name = "NAME")]
+    preset: Option<Preset>,
+    /// Where the transformer runs: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub(crate) device: DeviceChoice,
+    /// Threads [default: RAYON_NUM_THREADS, or as many as there are physical cores, shared among the processes of mpirun].
+    #[arg(long, value_name = "N", value_parser = threads_from_text)]
+    pub(crate) threads: Option<usize>,
+    #[command(flatten)]
+    settings: TrainSettings,
+}
+
+impl Arguments {
+    /// Whether something is printed and nothing trained.
+    pub(crate) fn only_tells(&self) -> bool {
+        self.dry_run
+            || self.print_config
+            || self.list_tags
+            || self.man_page
+            || self.completions.is_some()
+    }
+
+    /// Flags over the file over the saved run over the preset, for each of the processes; no defaults yet.
+    pub(crate) fn gather(&self, ensemble: &dyn Ensemble) -> Result<TrainSettings> {
+        let mut settings = self.settings.clone();
+        if let Some(path) = &self.config {
+            settings = settings.or(TrainSettings::from_file(path)?);
+        }
+        if self.resume {
+            let mut saved = saved_settings(&settings, ensemble)?;
+            if settings.accumulate.is_none() {
+                saved = saved.for_each_of(ensemble.size())?;
+            }
+            settings = settings.or(saved);
+        }
+        if let Some(preset) = self.preset.clone() {
+            settings = settings.or(preset.settings());
+        }
+        Ok(settings)
+    }
+
+    /// Ends the program as for any wrong usage if there is nothing to train on.
+    pub(crate) fn check(&self, config: &TrainConfig) {
+        if config.data.as_os_str().is_empty() {
+            let advice = "no data to train on: --data names a folder that cut-music made (cut-music RECORDINGS segments, then --data segments)";
+            Self::command()
+                .error(ErrorKind::MissingRequiredArgument, advice)
+                .exit();
+        }
+    }
+}
+
+/// Completions go to standard output, where a shell's set-up reads them.
+pub(crate) fn print_completions(
+    shell: clap_complete::Shell,
+    command: &mut clap::Command,
+) -> Result<()> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, command, "lora-train", &mut text);
+    std::io::stdout().write_all(&text)?;
+    Ok(())
+}
+
+/// The manual page in troff, for `man -l`.
+pub(crate) fn print_man_page(command: clap::Command) -> Result<()> {
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command).render(&mut text)?;
+    std::io::stdout().write_all(&text)?;
+    Ok(())
+}
