@@ -142,6 +142,7 @@ fn sample(model: &DiffusionTransformer, steps: usize) -> Result<Tensor> {
         spans: std::slice::from_ref(&whole),
         text: &Tensor::zeros((1, FRAMES), DType::U32, &Device::Cpu)?,
         style: &style,
+        later_styles: &[],
         negative_style: &style.zeros_like()?,
         start_time: &Tensor::full(0.3f32, 1, &Device::Cpu)?,
         duration: None,

@@ -9,7 +9,7 @@ mod features_job;
 mod hot;
 mod machine;
 mod made_up;
-mod memory;
+mod released;
 mod start;
 mod transformer;
 
@@ -53,6 +53,8 @@ enum Job {
     LoraStepWideCheckpointed,
     /// A step of the default adapter on the embedded base, 8 crops of 6 s.
     EmbeddedStep,
+    /// A step of the default adapter on DiffRhythm's 1B model, with gradient checkpointing.
+    ReleasedStep,
     /// The embedded base's network for a clip of 6 s: 24 guided steps and the decoder.
     EmbeddedClip,
     /// The full-size Oobleck decoder on 10 s of stereo.
@@ -116,7 +118,7 @@ fn main() -> Result<()> {
     }
     let report = serde_json::json!({
         "seconds": seconds,
-        "peak_bytes": memory::peak_bytes()?,
+        "peak_bytes": nn::process::peak_memory_bytes(),
         "floating_point_operations": run.floating_point_operations,
         "bytes": run.bytes,
     });
@@ -140,6 +142,7 @@ fn set_up(args: &Args) -> Result<Run> {
         Job::LoraStepWide => step(Size::Wide, false),
         Job::LoraStepWideCheckpointed => step(Size::Wide, true),
         Job::EmbeddedStep => embedded::step(),
+        Job::ReleasedStep => released::step(args.batch, frames),
         Job::EmbeddedClip => embedded::clip(),
         Job::OobleckDecode => autoencoder::decode(args.frames.unwrap_or(216), args.batch),
         Job::OobleckEncode => autoencoder::encode(args.frames.unwrap_or(216), args.batch),

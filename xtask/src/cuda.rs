@@ -57,6 +57,9 @@ pub(crate) fn check(target: &Path) -> Result<Command> {
         .env("CUDA_HOME", &home)
         .env("CUDA_COMPUTE_CAP", "90")
         .env("CARGO_TARGET_DIR", target.join("cuda-check"))
+        // Types alone: neither symbols nor states of the compiler are worth a gigabyte of disk.
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env("CARGO_INCREMENTAL", "0")
         .env("PATH", path)
         .env_remove("NVCC")
         .env_remove("CUDA_PATH")

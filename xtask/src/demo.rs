@@ -65,8 +65,8 @@ pub(crate) fn run() -> Result<()> {
     eprintln!("with the adapter:    {}", adapted.display());
     eprintln!("without, same seeds: {}", base.display());
     eprintln!(
-        "loss curves:         {}",
-        run_dir.join("curves.png").display()
+        "report:              {}",
+        run_dir.join("report.html").display()
     );
     eprintln!(
         "spectrograms:        {}",

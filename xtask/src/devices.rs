@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     (
         "nn/src/linear/stored.rs",
         1,
-        "weights in fewer bits than 16, or on the CPU, are never on another device",
+        "weights that our own kernels read are never on another device",
     ),
     (
         "nn/src/optimizer.rs",
@@ -52,8 +52,13 @@ const ALLOWED: &[(&str, usize, &str)] = &[
         "the autoencoder runs on the CPU; the transformer is placed",
     ),
     (
+        "lora/src/bin/lora-train/main.rs",
+        3,
+        "looks at a base that is not run: its tags, its sizes",
+    ),
+    (
         "lora/src/base/outline.rs",
-        4,
+        3,
         "sizes alone, for which nothing is computed",
     ),
     (
@@ -72,9 +77,19 @@ const ALLOWED: &[(&str, usize, &str)] = &[
         "adapters from file to file",
     ),
     (
+        "lora/src/bin/lora-merge.rs",
+        1,
+        "adapters from file to file",
+    ),
+    (
         "lora/src/train/data.rs",
         1,
         "sound for the autoencoder, which runs on the CPU",
+    ),
+    (
+        "lora/src/train/ensemble/mpi.rs",
+        1,
+        "MPI adds up what is on the host; the sum goes back where the gradients were",
     ),
     (
         "lora/src/generate/kept.rs",

@@ -9,7 +9,9 @@ mod demo;
 mod devices;
 mod examples;
 mod instructions;
+mod loss_curve;
 mod parity;
+mod resume_time;
 mod tags;
 mod workspace;
 
@@ -32,6 +34,10 @@ enum Command {
     CheckCuda,
     /// Time whole jobs, and a peer's side of them in turn.
     Bench(bench::BenchArgs),
+    /// Train on the example recordings, and let a peer do the same: losses on the held-out songs side by side.
+    LossCurve(loss_curve::LossCurveArgs),
+    /// Time from a program's start to the first step, of a fresh and of a resumed run.
+    ResumeTime(resume_time::ResumeTimeArgs),
     /// Run models on golden cases of the reference implementations and print how far every output lies from theirs.
     Parity(parity::ParityArgs),
     /// Count the instructions of hot operations and compare with the record (needs valgrind).
@@ -56,6 +62,8 @@ fn main() -> anyhow::Result<()> {
         Command::Check => check::run(),
         Command::CheckCuda => check::cuda(),
         Command::Bench(args) => bench::run(&args),
+        Command::LossCurve(args) => loss_curve::run(&args),
+        Command::ResumeTime(args) => resume_time::run(&args),
         Command::Parity(args) => parity::run(&args),
         Command::Instructions { record } => instructions::run(record),
         Command::Advisories => check::advisories(),
