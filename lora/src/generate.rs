@@ -45,6 +45,20 @@ pub struct Request {
 }
 
 impl Request {
+    /// A clip of this style as the base makes it when nothing else is said: no words and no beat, nothing kept, decoded as if at once.
+    pub fn plain(base: &BaseModel, style: Vec<f32>, seconds: f64) -> Self {
+        Self {
+            seconds,
+            steps: base.default_steps(),
+            guidance: base.default_guidance(),
+            style,
+            negative_style: None,
+            tokens: Vec::new(),
+            kept: None,
+            decoding: None,
+        }
+    }
+
     /// Latent frames of the clip, see [`frames`].
     pub fn frames(&self, base: &BaseModel) -> usize {
         frames(base, self.seconds)

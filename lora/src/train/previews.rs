@@ -141,16 +141,7 @@ impl Previews {
             None => style::of_tags(base, &[], &triggers)?,
             Some(_) => style::of_vector(base, style_of(set, seed), &triggers)?,
         };
-        let request = Request {
-            seconds: self.secs,
-            steps: base.default_steps(),
-            guidance: base.default_guidance(),
-            style,
-            negative_style: None,
-            tokens: Vec::new(),
-            kept: None,
-            decoding: None,
-        };
+        let request = Request::plain(base, style, self.secs);
         let mut stop_only = StopOnly(progress);
         let clips = generate(base, &request, &[seed], &mut stop_only)?;
         let channels = clips.into_iter().next().map(Vec::from);

@@ -37,16 +37,7 @@ pub(super) fn pieces(
             None => style::of_tags(base, &own_tags, &[])?,
             Some(_) => style::of_vector(base, vector.map(Vec::as_slice), &[])?,
         };
-        let request = Request {
-            seconds: secs.min(base.most_secs()),
-            steps: base.default_steps(),
-            guidance: base.default_guidance(),
-            style,
-            negative_style: None,
-            tokens: Vec::new(),
-            kept: None,
-            decoding: None,
-        };
+        let request = Request::plain(base, style, secs.min(base.most_secs()));
         let seed = FIRST_SEED + number as u64;
         let mut silent = StopOnly(progress);
         let latents = generate::latents(base, &request, &[seed], &mut silent)?;

@@ -120,14 +120,5 @@ fn request(
     if !(0.1..=most).contains(&seconds) {
         bail!("--seconds {seconds}: must be from 0.1 to {most:.1}");
     }
-    Ok(Request {
-        seconds,
-        steps: base.default_steps(),
-        guidance: base.default_guidance(),
-        style,
-        negative_style: None,
-        tokens: Vec::new(),
-        kept: None,
-        decoding: None,
-    })
+    Ok(Request::plain(base, style, seconds))
 }
