@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::Stretch;
+
 /// Why a sound could not be read, converted or written.
 #[derive(Debug, thiserror::Error)]
 pub enum AudioError {
@@ -106,6 +108,33 @@ pub enum AudioError {
         /// Rate of the output.
         to_hz: u32,
         /// The resampler's own words.
+        reason: String,
+    },
+    /// A stretch nobody should be asked to listen to.
+    #[error(
+        "cannot stretch a sound to {ratio} of its length and shift it by {semitones} semitones; \
+         the length must be {} to {} times what it was, the shift at most {} semitones up or down",
+        Stretch::MIN_RATIO,
+        Stretch::MAX_RATIO,
+        Stretch::MAX_SEMITONES
+    )]
+    StretchRange {
+        /// Length after by length before.
+        ratio: f64,
+        /// Shift of pitch.
+        semitones: f64,
+    },
+    /// The stretcher refused.
+    #[error(
+        "cannot stretch {channels} channels at {sample_rate_hz} Hz: {reason}; \
+         give one or two channels of finite samples"
+    )]
+    Stretch {
+        /// Number of channels.
+        channels: usize,
+        /// Rate the stretcher worked at.
+        sample_rate_hz: u32,
+        /// The stretcher's own words.
         reason: String,
     },
     /// The loudness meter refused.

@@ -1,4 +1,4 @@
-//! Sound in and out: decoding, channel layout, resampling, WAV writing, loudness.
+//! Sound in and out: decoding, channel layout, resampling, stretching, WAV writing, loudness.
 //!
 //! | what | where |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | the same as stereo at a chosen rate | [`StereoStream`] |
 //! | a whole file in memory | [`read`], [`read_at`] |
 //! | sample-rate conversion | [`resample()`], [`Resampler`] |
+//! | longer, shorter, higher, lower; loops stay loops | [`AudioBuffer::stretched`], [`AudioBuffer::stretched_loop`] |
 //! | WAV pieces, never half written | [`write_wav`], [`WavFile`], [`WavWriter`] |
 //! | EBU R 128 loudness, peaks, peak-safe gain | [`loudness`] |
 //!
@@ -41,6 +42,7 @@ mod resample;
 mod section;
 mod sniff;
 mod stereo;
+mod stretch;
 mod tags;
 mod wav;
 
@@ -51,4 +53,5 @@ pub use error::AudioError;
 pub use part_file::PartFile;
 pub use resample::{Resampler, resample};
 pub use stereo::StereoStream;
+pub use stretch::Stretch;
 pub use wav::{SampleFormat, WavFile, WavSpec, WavWriteError, WavWriter, write_wav};
