@@ -122,7 +122,7 @@ pub struct Sampling {
 }
 
 impl Sampling {
-    fn grid(&self) -> Vec<Point> {
+    fn grid(&self, from: f32) -> Vec<Point> {
         let point = |exact| match self.half_precision_times {
             true => Point {
                 exact,
@@ -136,7 +136,10 @@ impl Sampling {
             },
         };
         let times = time_grid(self.points, self.sway).into_iter();
-        times.map(point).collect()
+        // From 0 on, each time stays what it is to the last bit.
+        times
+            .map(|time| point(from + (1.0 - from) * time))
+            .collect()
     }
 }
 
@@ -195,18 +198,50 @@ pub fn sample(
     sampling: &Sampling,
     progress: &mut dyn FnMut(usize, usize, &Tensor) -> Result<()>,
 ) -> Result<Sampled> {
+    sample_on(model, request, sampling, Course::default(), progress)
+}
+
+/// A course that the reference does not take.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Course {
+    /// The time at which the way begins: [`Request::noise`] is then a point of it at that time (see [`interpolate`]), and the grid is spread
+    /// over the rest (SDEdit, Meng et al. 2021, arXiv:2108.01073).
+    pub from: f32,
+    /// Whether the null branch sees the known frames too. Guidance then goes away from other styles alone; otherwise it also exaggerates
+    /// whatever follows from the known frames.
+    pub null_knows: bool,
+    /// Whether known frames are brought to their own straight way at each step, as a model saw them in training, instead of going where
+    /// its velocity leads them, which no loss has trained there (Lugmayr et al. 2022, RePaint, arXiv:2201.09865).
+    pub holds_known: bool,
+}
+
+/// The same on another course.
+///
+/// # Errors
+/// As [`sample`].
+pub fn sample_on(
+    model: &DiffusionTransformer,
+    request: &Request<'_>,
+    sampling: &Sampling,
+    course: Course,
+    progress: &mut dyn FnMut(usize, usize, &Tensor) -> Result<()>,
+) -> Result<Sampled> {
     if sampling.points < 2 {
         bail!("sampling: {} points make no step", sampling.points);
     }
     if let (Some(sway), true) = (sampling.sway, sampling.half_precision_times) {
         bail!("sampling: sway {sway} has no grid in half precision");
     }
-    let mut prepared = Prepared::new(model, request, sampling.guidance)?;
-    let grid = sampling.grid();
+    let mut prepared = Prepared::new(model, request, sampling.guidance, course.null_knows)?;
+    let grid = sampling.grid(course.from);
     let mut x = request.noise.detach();
     progress(0, grid.len() - 1, &x)?;
     for (step, times) in grid.windows(2).enumerate() {
         let (from, to) = (times[0], times[1]);
+        if course.holds_known {
+            let done = (from.time - course.from) / (1.0 - course.from);
+            x = prepared.held(&x, request.noise, done)?;
+        }
         prepared.go_to(model, request, from.exact)?;
         let velocity = prepared.guided(model, &x, from.seen)?;
         x = (x + velocity.affine(f64::from(to.time - from.time), 0.0)?)?;
@@ -238,7 +273,7 @@ struct Prepared {
 
 /// One branch of guidance: its conditions, which mostly stay the same in all steps.
 struct Branch {
-    /// Known latents with zeros for frames to make; all zeros in the null branch.
+    /// Known latents with zeros for frames to make; all zeros in the null branch, unless it knows them too.
     condition: Tensor,
     style: Tensor,
     presence: Presence,
@@ -246,7 +281,12 @@ struct Branch {
 }
 
 impl Prepared {
-    fn new(model: &DiffusionTransformer, request: &Request<'_>, guidance: f64) -> Result<Self> {
+    fn new(
+        model: &DiffusionTransformer,
+        request: &Request<'_>,
+        guidance: f64,
+        null_knows: bool,
+    ) -> Result<Self> {
         let (batch, frames, _) = request.noise.dims3()?;
         let known = request.audio_condition.detach();
         if known.dim(1)? < frames {
@@ -277,7 +317,10 @@ impl Prepared {
         let without = match guidance < GUIDANCE_MIN {
             true => None,
             false => Some(Branch {
-                condition: silence,
+                condition: match null_knows {
+                    true => condition.clone(),
+                    false => silence,
+                },
                 style: to_batch(request.negative_style, batch)?,
                 presence: Presence::Dropped,
                 text: encode(&Presence::Dropped)?,
@@ -302,6 +345,13 @@ impl Prepared {
             guidance,
             time,
         })
+    }
+
+    /// The state with known frames where their own straight way is: from where they began to what they are.
+    fn held(&self, x: &Tensor, began: &Tensor, done: f32) -> Result<Tensor> {
+        let time = Tensor::full(done, x.dim(0)?, x.device())?;
+        let way = interpolate(began, &self.known, &time)?;
+        self.made.broadcast_as(x.shape())?.where_cond(x, &way)
     }
 
     /// Brings to a time what depends on it: texts, if adapters begin or end to act on their layers, and the style.

@@ -27,6 +27,7 @@ use crate::interval::TimeInterval;
 use crate::mode::Mode;
 use crate::weights::{Scope, WeightsError};
 use candle_core::{D, Device, Result, Tensor, bail};
+use std::sync::Arc;
 use stored::Stored;
 
 /// One adapter of a linear layer.
@@ -72,17 +73,9 @@ impl Linear {
         out_features: usize,
         bias: bool,
     ) -> std::result::Result<Self, WeightsError> {
-        let precision = scope.weights().precision();
         Ok(Self {
             name: scope.path().to_string(),
-            weight: match scope.mapped("weight", &[out_features, in_features])? {
-                Some(halves) => Stored::mapped(halves, out_features, in_features, precision),
-                None => Stored::new(
-                    scope.get("weight", &[out_features, in_features])?,
-                    precision,
-                )
-                .map_err(|error| scope.failed("weight", error))?,
-            },
+            weight: Self::load_weight(scope, out_features, in_features)?,
             bias: match bias {
                 true => Some(scope.get("bias", &[out_features])?),
                 false => None,
@@ -91,6 +84,23 @@ impl Linear {
             changes: Vec::new(),
             trained: Vec::new(),
         })
+    }
+
+    fn load_weight(
+        scope: &Scope,
+        out_features: usize,
+        in_features: usize,
+    ) -> std::result::Result<Stored, WeightsError> {
+        let (precision, shape) = (scope.weights().precision(), [out_features, in_features]);
+        let failed = |error| scope.failed("weight", error);
+        if let Some(weight) = scope.four_bit("weight", &shape)? {
+            let device = scope.weights().device();
+            return Stored::four_bit(weight, shape.into(), device).map_err(failed);
+        }
+        match scope.mapped("weight", &shape)? {
+            Some(halves) => Ok(Stored::mapped(halves, out_features, in_features, precision)),
+            None => Stored::new(scope.get("weight", &shape)?, precision).map_err(failed),
+        }
     }
 
     /// A layer of given tensors, for tests and for layers that are computed rather than loaded.
@@ -270,6 +280,11 @@ impl Linear {
     /// When candle fails.
     pub fn weight(&self) -> Result<Tensor> {
         self.weight.widened()
+    }
+
+    /// The base weight in four bits, if it is kept so on the CPU.
+    pub fn four_bit(&self) -> Option<&Arc<FourBit>> {
+        self.weight.as_four_bit()
     }
 
     /// Keeps the base weight in another precision from now on. Rounding it is not undone by going back.

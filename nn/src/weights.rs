@@ -18,7 +18,7 @@ mod mapped;
 pub use error::WeightsError;
 pub(crate) use mapped::MappedHalves;
 
-use crate::linear::WeightPrecision;
+use crate::linear::{FourBit, WeightPrecision};
 use candle_core::{DType, Device, Tensor};
 use checkpoint::{ElementType, TensorFile};
 use half::slice::HalfFloatSliceExt;
@@ -36,6 +36,8 @@ pub struct Weights {
     inner: Arc<Inner>,
     device: Device,
     precision: WeightPrecision,
+    /// Weights of linear layers that were quantised before, by the names of their tensors.
+    four_bit: Arc<HashMap<String, Arc<FourBit>>>,
 }
 
 struct Inner {
@@ -110,6 +112,16 @@ impl Weights {
             inner,
             device: device.clone(),
             precision: WeightPrecision::default(),
+            four_bit: Arc::default(),
+        }
+    }
+
+    /// The same weights, of which some were quantised to four bits before: linear layers that are to keep them so take these, by the names of
+    /// the tensors, and need not read the tensors. One of another count of values is passed over.
+    pub fn with_four_bit(self, weights: HashMap<String, Arc<FourBit>>) -> Self {
+        Self {
+            four_bit: Arc::new(weights),
+            ..self
         }
     }
 
@@ -296,6 +308,24 @@ impl Weights {
         }
     }
 
+    /// A tensor that was quantised before, if it is to be kept so.
+    fn four_bit(
+        &self,
+        name: &str,
+        expected: &[usize],
+    ) -> Result<Option<Arc<FourBit>>, WeightsError> {
+        let kept = match self.precision {
+            WeightPrecision::Nf4 => self.four_bit.get(name),
+            _ => None,
+        };
+        let count = expected.iter().product::<usize>();
+        let Some(kept) = kept.filter(|kept| kept.count() == count) else {
+            return Ok(None);
+        };
+        self.claim(name, expected)?;
+        Ok(Some(Arc::clone(kept)))
+    }
+
     fn decode(
         &self,
         name: &str,
@@ -440,6 +470,18 @@ impl Scope {
         shape: &[usize],
     ) -> Result<Option<MappedHalves>, WeightsError> {
         self.weights.mapped(&self.full(name), shape)
+    }
+
+    /// The same in four bits, as it was quantised before. It counts as used from now on.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub(crate) fn four_bit(
+        &self,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<Option<Arc<FourBit>>, WeightsError> {
+        self.weights.four_bit(&self.full(name), shape)
     }
 
     /// What went wrong with a tensor after it was read.

@@ -222,6 +222,11 @@ impl FourBit {
         self.block
     }
 
+    /// How many values there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// The codes, two a byte, the first in the high half.
     pub fn packed(&self) -> &[u8] {
         &self.packed

@@ -90,7 +90,7 @@ enum Values {
     Bf16(Halves<bf16>),
     /// Rows of values, and rows of `in_features / BLOCK` scales.
     Int8(Vec<i8>, Vec<f32>),
-    FourBit(FourBit),
+    FourBit(Arc<FourBit>),
 }
 
 /// 16-bit values in memory of their own, or where they lie in a mapped file.
@@ -149,7 +149,7 @@ impl Stored {
                     Values::Bf16(Halves::Owned(narrowed.collect()))
                 }
                 WeightPrecision::Int8 => to_int8(weight, in_features),
-                WeightPrecision::Nf4 => Values::FourBit(to_nf4(weight)?),
+                WeightPrecision::Nf4 => Values::FourBit(Arc::new(to_nf4(weight)?)),
             })
         })?;
         Ok(Self::Narrow(Arc::new(Narrow {
@@ -157,6 +157,34 @@ impl Stored {
             in_features,
             values,
         })))
+    }
+
+    /// A weight that was quantised before.
+    pub(super) fn four_bit(
+        weight: Arc<FourBit>,
+        (out_features, in_features): (usize, usize),
+        device: &Device,
+    ) -> Result<Self> {
+        if !device.is_cpu() {
+            let tensors = FourBitTensors::new(&weight, (out_features, in_features), device)?;
+            return Ok(Self::FourBit(Arc::new(tensors)));
+        }
+        Ok(Self::Narrow(Arc::new(Narrow {
+            out_features,
+            in_features,
+            values: Values::FourBit(weight),
+        })))
+    }
+
+    /// The weight in four bits, if it is kept so on the CPU.
+    pub(super) fn as_four_bit(&self) -> Option<&Arc<FourBit>> {
+        match self {
+            Self::Narrow(narrow) => match &narrow.values {
+                Values::FourBit(weight) => Some(weight),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// Quantised on the CPU, so that the codes are the same on every device.
