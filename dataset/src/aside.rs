@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,13 +15,19 @@ static WRITTEN: AtomicUsize = AtomicUsize::new(0);
 /// Whoever reads `path` finds the old contents or the new, never half of either; when writing
 /// fails the part is removed.
 pub fn write_aside(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    placed(path, bytes, |part| fs::rename(part, path))
+    write_aside_by(path, |part| fs::write(part, bytes))
+}
+
+/// The same for contents that `write` puts into a file of the name it is given.
+pub fn write_aside_by(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    placed(path, write, |part| fs::rename(part, path))
 }
 
 /// The same for a name that must be free: what appeared there meanwhile, be it a link to nowhere,
 /// is [`io::ErrorKind::AlreadyExists`] and stays as it is.
 pub fn write_new_aside(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    placed(path, bytes, |part| match fs::hard_link(part, path) {
+    let write = |part: &Path| fs::write(part, bytes);
+    placed(path, write, |part| match fs::hard_link(part, path) {
         Ok(()) => fs::remove_file(part),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
         // Not every file system has links: the name is taken first then.
@@ -51,7 +57,7 @@ pub fn sync_folder(path: &Path) {
 
 fn placed(
     path: &Path,
-    bytes: &[u8],
+    write: impl FnOnce(&Path) -> io::Result<()>,
     place: impl FnOnce(&Path) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut name: OsString = path
@@ -62,7 +68,9 @@ fn placed(
     let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
     name.push(format!(".{}-{number}{PART_ENDING}", std::process::id()));
     let part = path.with_file_name(name);
-    let outcome = write_synced(&part, bytes).and_then(|()| place(&part));
+    let outcome = write(&part)
+        .and_then(|()| synced(&part))
+        .and_then(|()| place(&part));
     match outcome {
         Ok(()) => sync_folder(path),
         Err(_) => {
@@ -85,10 +93,8 @@ pub fn remove_stale_parts(folder: &Path, age: Duration) {
     }
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_data()
+fn synced(path: &Path) -> io::Result<()> {
+    File::options().write(true).open(path)?.sync_data()
 }
 
 #[cfg(test)]

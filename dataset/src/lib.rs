@@ -25,7 +25,7 @@ mod manifest;
 mod sidecar;
 mod split;
 
-pub use aside::{remove_stale_parts, sync_folder, write_aside, write_new_aside};
+pub use aside::{remove_stale_parts, sync_folder, write_aside, write_aside_by, write_new_aside};
 pub use hash::{ContentHasher, hash_file, hash_samples};
 pub use latent_cache::{CachedLatents, LatentCache, LatentCacheError};
 pub use manifest::{

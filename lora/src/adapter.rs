@@ -41,6 +41,25 @@ pub struct BaseIdentity {
     pub causal: Option<bool>,
 }
 
+impl BaseIdentity {
+    /// Whether it is the base that ships inside the program.
+    pub fn is_embedded(&self) -> bool {
+        self.sha256 == crate::base::EMBEDDED_SHA256
+    }
+
+    /// Name, version and the whole hash in one text.
+    pub fn whole(&self) -> String {
+        let causal = match self.causal {
+            Some(causal) => format!(", causal = {causal}"),
+            None => String::new(),
+        };
+        format!(
+            "{} version {} ({}{causal})",
+            self.name, self.version, self.sha256
+        )
+    }
+}
+
 impl std::fmt::Display for BaseIdentity {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(

@@ -8,6 +8,7 @@ mod fingerprint;
 mod outline;
 mod own;
 mod pulse;
+mod quantised;
 mod tags;
 mod weights;
 
@@ -25,7 +26,9 @@ use crate::progress::{Progress, Silent};
 pub use diffrhythm::SongBase;
 pub use outline::{LayerOutline, Outline};
 pub(crate) use own::EMBEDDED_SHA256;
+pub use own::{EmbeddedFacts, embedded_facts};
 pub use pulse::{PULSES_PER_BEAT, PulseGrid};
+pub(crate) use tags::Change;
 pub use tags::{Prompt, TagVocabulary};
 pub use weights::weights;
 pub(crate) use weights::{identity_named, identity_of};

@@ -1,6 +1,9 @@
 //! From a seed and a style to sound: flow sampling with guidance, then decoding.
 
+pub mod bars;
 mod kept;
+mod looped;
+mod windows;
 
 use std::ops::Range;
 
@@ -161,13 +164,54 @@ fn sample(
     seeds: &[u64],
     progress: &mut dyn Progress,
 ) -> Result<Tensor, LoraError> {
-    let device = base.device().clone();
-    let frames = request.frames(base);
-    let shape = (1, frames, base.latent_channels());
+    let noise = noise(base, request.frames(base), seeds)?;
+    progress.begin("generating", request.steps);
+    let way = Way {
+        noise: &noise,
+        from: 0.0,
+        as_trained: false,
+        steps: request.steps,
+    };
+    let sampled = integrate(base, request, later_styles, &way, progress)?;
+    progress.end();
+    Ok(sampled)
+}
+
+/// Where the ways of these seeds begin, `[batch, frames, channels]`.
+fn noise(base: &BaseModel, frames: usize, seeds: &[u64]) -> Result<Tensor, LoraError> {
+    let (shape, device) = ((1, frames, base.latent_channels()), base.device());
     let noise = seeds
         .iter()
-        .map(|&seed| Stream::new(seed).named("generation").normal(shape, &device));
-    let noise = Tensor::cat(&noise.collect::<candle_core::Result<Vec<_>>>()?, 0)?;
+        .map(|&seed| Stream::new(seed).named("generation").normal(shape, device));
+    Ok(Tensor::cat(
+        &noise.collect::<candle_core::Result<Vec<_>>>()?,
+        0,
+    )?)
+}
+
+/// The way from noise to data, or the rest of it.
+struct Way<'a> {
+    /// Where it begins, `[batch, frames, channels]`; a point of the way where it begins later than at 0.
+    noise: &'a Tensor,
+    /// The time at which it begins.
+    from: f32,
+    /// See [`flow::Course::null_knows`] and [`flow::Course::holds_known`].
+    as_trained: bool,
+    /// Euler steps.
+    steps: usize,
+}
+
+/// Latents `[batch, frames, channels]` on the CPU. The length is that of the noise, the steps those of the way.
+fn integrate(
+    base: &BaseModel,
+    request: &Request,
+    later_styles: &[LaterStyle],
+    way: &Way<'_>,
+    progress: &mut dyn Progress,
+) -> Result<Tensor, LoraError> {
+    let device = base.device().clone();
+    let frames = way.noise.dim(1)?;
+    let shape = (1, frames, base.latent_channels());
     let vector = |values: &[f32]| Tensor::from_slice(values, (1, values.len()), &device);
     let style = vector(&request.style)?;
     let later_styles = later_styles
@@ -193,7 +237,7 @@ fn sample(
         .then(|| Tensor::full(share, 1, &device))
         .transpose()?;
     let asked = flow::Request {
-        noise: &noise,
+        noise: way.noise,
         audio_condition: &known,
         spans: &spans,
         text: &Tensor::from_vec(tokens, (1, frames), &device)?,
@@ -204,14 +248,13 @@ fn sample(
         duration: duration.as_ref(),
     };
     let sampling = flow::Sampling {
-        points: request.steps + 1,
+        points: way.steps + 1,
         sway: None,
         guidance: request.guidance,
         half_precision_times: base.songs().is_some(),
     };
-    progress.begin("generating", request.steps);
     let mut stopped = false;
-    let sampled = flow::sample(&base.transformer, &asked, &sampling, &mut |done, _, _| {
+    let mut follow = |done: usize, _: usize, _: &Tensor| {
         if done > 0 {
             progress.advance();
         }
@@ -221,11 +264,17 @@ fn sample(
         } else {
             Ok(())
         }
-    });
+    };
+    let transformer = &base.transformer;
+    let course = flow::Course {
+        from: way.from,
+        null_knows: way.as_trained,
+        holds_known: way.as_trained,
+    };
+    let sampled = flow::sample_on(transformer, &asked, &sampling, course, &mut follow);
     if stopped {
         return Err(LoraError::Stopped);
     }
-    progress.end();
     Ok(sampled?.latents.to_device(&Device::Cpu)?)
 }
 
@@ -273,11 +322,15 @@ fn decode(base: &BaseModel, request: &Request, latents: &Tensor) -> Result<Clip,
 }
 
 fn check_finite(what: &'static str, values: &[f32], request: &Request) -> Result<(), LoraError> {
+    check_values(what, values, request.guidance)
+}
+
+fn check_values(what: &'static str, values: &[f32], guidance: f64) -> Result<(), LoraError> {
     match values.iter().find(|value| !value.is_finite()) {
         Some(&value) => Err(LoraError::NoSound {
             what,
             value,
-            guidance: request.guidance,
+            guidance,
         }),
         None => Ok(()),
     }

@@ -1,5 +1,6 @@
 //! What a clip is asked to sound like: one vector `[condition width]`, of tags, adapters' triggers, or an encoder of sound and words.
 
+mod classifier;
 mod encoder;
 
 use candle_core::Tensor;
@@ -9,6 +10,7 @@ use nn::TimeInterval;
 use crate::base::BaseModel;
 use crate::error::LoraError;
 
+pub use classifier::{of_sound, weights as weights_of_sound};
 pub use encoder::StyleEncoder;
 
 /// The time of the flow from which on a style is asked for, and the style.
@@ -66,18 +68,35 @@ pub fn of_tags(
     tags: &[usize],
     triggers: &[(&Tensor, f64)],
 ) -> Result<Vec<f32>, LoraError> {
-    let sum = base.tag_sum(tags);
+    of_tags_and(base, tags, None, triggers)
+}
+
+/// The same with a vector that counts as one more tag, such as that of a sound ([`of_sound`]).
+///
+/// # Errors
+/// As [`of_tags`].
+pub fn of_tags_and(
+    base: &BaseModel,
+    tags: &[usize],
+    vector: Option<&[f32]>,
+    triggers: &[(&Tensor, f64)],
+) -> Result<Vec<f32>, LoraError> {
+    let mut sum = base.tag_sum(tags);
+    for (total, value) in sum.iter_mut().zip(vector.unwrap_or_default()) {
+        *total += value;
+    }
+    let count = tags.len() + usize::from(vector.is_some());
     let mean = |sum: f32, count: usize| f64::from(sum / count.max(1) as f32);
     let total_strength: f64 = triggers.iter().map(|(_, strength)| strength).sum();
     // Weights instead of differences: strengths 0 and 1 are then exact to the bit.
     let mut style: Vec<f64> = sum
         .iter()
-        .map(|tags_sum| mean(*tags_sum, tags.len()) * (1.0 - total_strength))
+        .map(|tags_sum| mean(*tags_sum, count) * (1.0 - total_strength))
         .collect();
     for (trigger, strength) in triggers {
         let trigger = checked_trigger(trigger, sum.len())?;
         for ((value, tags_sum), own) in style.iter_mut().zip(&sum).zip(trigger) {
-            *value += strength * mean(tags_sum + own, tags.len() + 1);
+            *value += strength * mean(tags_sum + own, count + 1);
         }
     }
     Ok(style.into_iter().map(|value| value as f32).collect())

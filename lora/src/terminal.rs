@@ -1,5 +1,6 @@
 //! What both binaries share: progress bars on a terminal, Ctrl-C, log lines on standard error.
 
+mod manual;
 mod outputs;
 
 use std::io::{self, IsTerminal, Write};
@@ -13,6 +14,7 @@ use crate::device::DeviceChoice;
 use crate::error::LoraError;
 use crate::progress::Progress;
 
+pub use manual::{print_completions, print_man_page};
 pub use outputs::{Written, check_ending, check_free, make_folder, refuse_what_is_read};
 
 static STOP: AtomicBool = AtomicBool::new(false);

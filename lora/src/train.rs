@@ -28,10 +28,10 @@ pub use batch::{
 pub use bookkeeping::Bookkeeping;
 pub use conditions::{ConditionSource, PieceConditions};
 pub use config::{
-    AdapterMethod, BaseDefaults, Checkpointing, PatternValue, RankScale, TimeSampling, TrainConfig,
-    TrainSettings, saved_settings,
+    AdapterMethod, BaseDefaults, Checkpointing, LossWeighting, PatternValue, RankScale,
+    TimeSampling, TrainConfig, TrainSettings, saved_settings,
 };
-pub use data::{Augmentation, LatentPiece, TrainingSet};
+pub use data::{Augmentation, Augmentations, LatentPiece, PieceForm, TrainingSet};
 pub use early_stopping::{EarlyStopping, Verdict};
 pub use ensemble::{Alone, Ensemble, in_turns, join, launched_rank, with_cards};
 pub use fit::{Fitted, MemorySize, fit};

@@ -789,3 +789,30 @@ fn an_adapter_acts_at_its_times_and_on_its_layers() {
         fails(&infer(at, &["--lora", &lora, "--out", "x.wav"]), 1, &[word]);
     }
 }
+
+/// Both programs with settings of their own tell shells and `man` about them, and need nothing else for it.
+#[test]
+fn completions_and_manual_name_the_flags() {
+    for (program, flag, part) in [
+        ("lora-train", "learning-rate", "--augment-tempo"),
+        ("lora-merge", "subtract", "LORA-MERGE EXTRACT"),
+    ] {
+        let told = |arguments: &[&str]| {
+            let output = Command::new(assert_cmd::cargo::cargo_bin(program))
+                .args(arguments)
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{program} {arguments:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        for shell in ["bash", "zsh", "fish"] {
+            let script = told(&["--completions", shell]);
+            assert!(script.contains(flag) && script.contains(program), "{shell}");
+        }
+        let page = told(&["--man-page"]).replace('\\', "");
+        assert!(page.contains(flag) && page.contains(part), "{page}");
+    }
+    let nothing = Command::new(assert_cmd::cargo::cargo_bin("lora-merge"));
+    let output = { nothing }.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}

@@ -47,6 +47,7 @@ impl Place {
             .current_dir(self.folder.path())
             .env("HF_HUB_OFFLINE", "1")
             .env("HF_HUB_CACHE", self.path("hub"))
+            .env("XDG_CACHE_HOME", self.path("cache"))
             .args(["--threads", "2"])
             .args(arguments)
             .output()
@@ -111,6 +112,38 @@ fn every_file_format_gives_the_same_sound() {
     assert!(place.clip("model/cfm_model.pt", "d.wav", &[]) == first);
     assert!(place.clip("model", "e.wav", &["--weights", "f32"]) == first);
     assert!(place.clip("model", "f.wav", &["--seed", "1"]) != first);
+}
+
+/// Where the system's folder for caches is named by a variable.
+#[cfg(target_os = "linux")]
+#[test]
+fn four_bits_are_made_once_and_made_again_when_damaged() {
+    let place = Place::with("cfm_model.pt");
+    let first = place.clip("model", "a.wav", &["--weights", "nf4"]);
+    let kept = || {
+        let folder = std::fs::read_dir(place.path("cache/lorelei/quantised")).unwrap();
+        let paths: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(paths.len(), 1, "{paths:?}");
+        let modified = paths[0].metadata().unwrap().modified().unwrap();
+        (paths[0].clone(), modified)
+    };
+    let (path, written) = kept();
+    assert!(place.clip("model", "b.wav", &["--weights", "nf4"]) == first);
+    assert_eq!(kept().1, written);
+    let good = std::fs::read(&path).unwrap();
+    let mut bad = good.clone();
+    *bad.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, &bad).unwrap();
+    assert!(place.clip("model", "c.wav", &["--weights", "nf4"]) == first);
+    // The order of what the header tells of the file may be another.
+    let mended = std::fs::read(&path).unwrap();
+    let weights = good.len() / 2..;
+    assert_eq!(mended.len(), good.len());
+    assert!(mended[weights.clone()] == good[weights], "not mended");
+    // Nowhere to keep it: a note, and the same sound.
+    std::fs::remove_dir_all(place.path("cache")).unwrap();
+    std::fs::write(place.path("cache"), "in the way").unwrap();
+    assert!(place.clip("model", "d.wav", &["--weights", "nf4"]) == first);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use journal::Record;
@@ -13,8 +13,8 @@ use lora::adapter::Adapter;
 use lora::base::BaseModel;
 use lora::progress::{Progress, Silent};
 use lora::train::{
-    Augmentation, BaseDefaults, Checkpointing, ConditionSource, TrainConfig, TrainSettings,
-    Trainer, TrainingSet,
+    Augmentation, BaseDefaults, Checkpointing, ConditionSource, LossWeighting, TrainConfig,
+    TrainSettings, Trainer, TrainingSet,
 };
 
 /// Asks for a stop after some steps of training.
@@ -55,7 +55,7 @@ fn parts(config: &TrainConfig) -> (BaseModel, TrainingSet) {
         &config.data,
         &base,
         &mut ConditionSource::new(None, lyrics::TokenizerSettings::default()),
-        &config.augment,
+        &config.augmentations(),
         &mut Silent,
     )
     .unwrap();
@@ -352,6 +352,23 @@ fn a_changed_run_is_not_resumed() {
 }
 
 #[test]
+fn a_changed_tag_is_a_change_of_the_data() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let config = config(folder.path(), "run", 3);
+    assert!(start(&config).run(&mut StopAfter(4)).is_err());
+    let entries = std::fs::read_dir(&config.data).unwrap();
+    let mut pieces = entries.map(|entry| entry.unwrap().path());
+    let is_sound = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "wav");
+    let piece = pieces.find(is_sound).unwrap();
+    std::fs::write(piece.with_extension("txt"), "piano, tempo:120").unwrap();
+    let (base, set) = parts(&config);
+    let resumed = Trainer::resume(config, base, set, false, &mut Silent);
+    let error = resumed.err().unwrap().to_string();
+    assert!(error.contains("or tags"), "{error}");
+}
+
+#[test]
 fn a_forced_change_is_taken_and_named_in_the_adapter() {
     let folder = tempfile::tempdir().unwrap();
     common::segments(folder.path(), 44_100);
@@ -391,6 +408,9 @@ fn parts_of_batches_running_means_and_patterns_survive_a_stop() {
         output_rate_ratio: 4.0,
         tag_drop: 0.3,
         augment: vec![Augmentation::Swap, Augmentation::Polarity],
+        augment_tempo: vec![0.9, 1.25],
+        augment_pitch: vec![-2],
+        loss_weighting: LossWeighting::MinSnr,
         prior_clips: 2,
         rank_pattern: vec!["proj_out=3".parse().unwrap()],
         checkpointing: Checkpointing::Share(0.5),
@@ -474,5 +494,44 @@ impl Progress for Notes {
     fn end(&mut self) {}
     fn note(&mut self, text: &str) {
         self.0.push(text.to_owned());
+    }
+}
+
+/// Forms at other tempos and pitches are encoded once, belong to the data, and leave what is measured alone.
+#[test]
+fn changed_forms_are_encoded_once_and_only_of_what_is_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let plain = config(folder.path(), "plain", 3);
+    let changed = TrainConfig {
+        augment_tempo: vec![0.8],
+        augment_pitch: vec![3],
+        ..plain.clone()
+    };
+    let encoded = || {
+        let cached = std::fs::read_dir(plain.data.join(".latents")).unwrap();
+        let mut times: Vec<_> = cached
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.path(), entry.metadata().unwrap().modified().unwrap()))
+            .collect();
+        times.sort();
+        times
+    };
+    let (_, own) = parts(&plain);
+    let own_latents = encoded().len();
+    let (_, set) = parts(&changed);
+    let latents = encoded();
+    assert_eq!(latents.len(), own_latents + 2 * set.training.len());
+    assert_ne!(own.data_hash, set.data_hash);
+    let (_, again) = parts(&changed);
+    assert_eq!(encoded(), latents, "latents were made anew");
+    assert_eq!(again.training, set.training);
+    assert_eq!(set.validation, own.validation);
+    assert!(set.validation.iter().all(|piece| piece.forms() == 1));
+    for piece in &set.training {
+        let frames = [0, 1, 2].map(|form| piece.form(form).frames());
+        assert_eq!(piece.forms(), 3);
+        assert!(frames[1].abs_diff(frames[0] * 5 / 4) <= 1, "{frames:?}");
+        assert_eq!(frames[2], frames[0]);
     }
 }

@@ -166,7 +166,12 @@ pub fn read_json(path: &Path) -> Result<Value, ParityError> {
     })
 }
 
-/// Every tensor of a safetensors file, as stored; truth values as u8.
+/// Integers of a width that candle has no type for.
+fn integers<const N: usize>(bytes: &[u8], value: fn([u8; N]) -> i64) -> Vec<i64> {
+    bytes.as_chunks().0.iter().copied().map(value).collect()
+}
+
+/// Every tensor of a safetensors file, as stored; truth values as u8, integers that candle has no type for as i64.
 ///
 /// # Errors
 /// [`ParityError::Read`] or [`ParityError::Broken`].
@@ -184,6 +189,14 @@ pub fn load(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>, Pa
         let tensor = match view.dtype() {
             // Candle has no type for them.
             Dtype::BOOL => Tensor::from_slice(view.data(), view.shape(), device),
+            Dtype::I8 => {
+                let values = integers(view.data(), |byte| i8::from_le_bytes(byte).into());
+                Tensor::from_vec(values, view.shape(), device)
+            }
+            Dtype::U16 => {
+                let values = integers(view.data(), |bytes| u16::from_le_bytes(bytes).into());
+                Tensor::from_vec(values, view.shape(), device)
+            }
             _ => view.load(device),
         };
         match tensor {

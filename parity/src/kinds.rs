@@ -2,6 +2,7 @@
 
 mod diffrhythm;
 mod diffrhythm_vae;
+mod four_bit;
 mod lyrics;
 mod muq;
 mod oobleck;
@@ -36,6 +37,8 @@ pub enum Kind {
     Muq,
     /// `dr_lyrics`
     Lyrics,
+    /// `i_nf4`
+    FourBit,
 }
 
 impl Kind {
@@ -57,6 +60,8 @@ impl Kind {
             Some(Self::DiffRhythmVae)
         } else if noted(&["muq_config"]) {
             Some(Self::Muq)
+        } else if noted(&["block", "dq_blocksize2"]) && case.has("weight") {
+            Some(Self::FourBit)
         } else if noted(&["lrc", "g2p_en"]) {
             Some(Self::Lyrics)
         } else if class("vae/config.json").is_ok_and(|name| name == "AutoencoderOobleck")
@@ -84,6 +89,7 @@ impl Kind {
             Self::DiffRhythmVae => "Oobleck, stable-audio-tools' layout",
             Self::Muq => "MuQ-MuLan",
             Self::Lyrics => "DiffRhythm's lyrics",
+            Self::FourBit => "bitsandbytes' 4-bit weights",
         }
     }
 
@@ -99,6 +105,7 @@ impl Kind {
             Self::DiffRhythmVae => diffrhythm_vae::TOLERANCES,
             Self::Muq => muq::TOLERANCES,
             Self::Lyrics => lyrics::TOLERANCES,
+            Self::FourBit => four_bit::TOLERANCES,
         }
     }
 
@@ -118,6 +125,7 @@ impl Kind {
             Self::DiffRhythmVae => diffrhythm_vae::run,
             Self::Muq => muq::run,
             Self::Lyrics => lyrics::run,
+            Self::FourBit => four_bit::run,
         };
         run(case, &mut report)?;
         Ok(report.finish())

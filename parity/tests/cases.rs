@@ -72,6 +72,27 @@ fn adapters_on_stable_audio() {
     }
 }
 
+/// The fixture has the first rows of what is widened; a case has all of it, and 8-bit integers.
+#[test]
+fn four_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&fixture("nn", "i_nf4"), folder.path());
+    let path = folder.path().join("golden.safetensors");
+    let cut = fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&cut).unwrap();
+    let integers = [1u8, 255];
+    let more = safetensors::tensor::TensorView::new(safetensors::Dtype::I8, vec![2], &integers);
+    let mut tensors = file.tensors();
+    tensors.retain(|(name, _)| !name.ends_with("first_rows"));
+    tensors.push(("int8.q".to_owned(), more.unwrap()));
+    let whole = safetensors::serialize(tensors, None).unwrap();
+    fs::write(&path, whole).unwrap();
+    let outcome = check(folder.path(), Kind::FourBit);
+    assert_eq!(outcome.rows.len(), 11, "{outcome}");
+    let skipped: Vec<&String> = outcome.not_compared.values().flatten().collect();
+    assert!(skipped.contains(&&"int8.q".to_owned()));
+}
+
 #[test]
 fn diffrhythm() {
     for name in ["dr_dit", "dr_dit_full"] {

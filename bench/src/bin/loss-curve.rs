@@ -58,7 +58,14 @@ fn run(args: &Args) -> Result<()> {
     let base = BaseModel::embedded(&Device::Cpu)?;
     let tag_count = base.tags().names().len();
     let mut conditions = ConditionSource::new(None, Default::default());
-    let set = TrainingSet::open(&args.segments, &base, &mut conditions, &[], &mut Silent)?;
+    let augmentations = config.augmentations();
+    let set = TrainingSet::open(
+        &args.segments,
+        &base,
+        &mut conditions,
+        &augmentations,
+        &mut Silent,
+    )?;
     let (run_dir, toml) = (config.run_dir.clone(), config.to_toml()?);
     let steps = config.steps;
     let trainer = Trainer::start(config, base, set, true)?;

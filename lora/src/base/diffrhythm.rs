@@ -7,6 +7,7 @@ use dit::diffrhythm::{Config, DiffusionTransformer};
 use nn::{WeightPrecision, Weights};
 use vae::{Autoencoder, OobleckAutoencoder, OobleckConfig};
 
+use super::quantised::QuantisedFile;
 use super::{BaseModel, Conditioning, TagVocabulary};
 use crate::adapter::BaseIdentity;
 use crate::error::LoraError;
@@ -46,9 +47,21 @@ pub(super) fn load(
     let precision = precision.unwrap_or_else(|| stored_precision(&tensors, device));
     let fingerprint = super::fingerprint::of(&tensors)?;
     let weights = Weights::from_tensor_file(tensors.clone(), device).in_precision(precision);
+    let quantised = match precision {
+        WeightPrecision::Nf4 => QuantisedFile::of(&tensors, &files.transformer, progress)?,
+        _ => None,
+    };
+    let kept = quantised
+        .as_ref()
+        .and_then(|file| file.read(&tensors, progress));
+    let is_new = kept.is_none();
+    let weights = weights.with_four_bit(kept.unwrap_or_default());
     let scope = weights.root().pp(SCOPE);
     let config = config(files, &weights)?;
-    let transformer = DiffusionTransformer::load(&config, &scope)?;
+    let mut transformer = DiffusionTransformer::load(&config, &scope)?;
+    if let (Some(file), true) = (quantised, is_new) {
+        file.write(&mut transformer, progress);
+    }
     let parameter_count = weights.parameter_count();
     weights.finish()?;
     check_together(files, &config, &autoencoder)?;

@@ -33,18 +33,40 @@ pub(super) fn of(tensors: &TensorFile) -> Result<String, LoraError> {
     Ok(hexadecimal(hash.finalize()))
 }
 
+/// SHA-256 over names, types, shapes and the same values, all their bits: other copies of a model have others.
+///
+/// # Errors
+/// When a tensor's bytes cannot be had.
+pub(super) fn of_copy(tensors: &TensorFile) -> Result<String, LoraError> {
+    let mut hash = Sha256::new();
+    for name in tensors.names() {
+        let Some(entry) = tensors.entry(name) else {
+            continue;
+        };
+        hash.update(format!("{name} {} {:?}", entry.dtype, entry.shape));
+        let bytes = tensors.bytes(name)?;
+        let values = entry.shape.iter().product::<usize>().max(1);
+        for value in spread(&bytes, bytes.len() / values) {
+            hash.update(value);
+        }
+    }
+    Ok(hexadecimal(hash.finalize()))
+}
+
 /// Signs of at most [`VALUES`] values of so many bytes, evenly spread, the first one among them.
 fn signs(bytes: &[u8], width: usize) -> Vec<u8> {
-    let count = bytes.len() / width;
+    // Little endian: the sign is the last byte's highest bit.
+    let sign = |value: &[u8]| value.last().map_or(0, |high| high >> 7);
+    spread(bytes, width).map(sign).collect()
+}
+
+/// At most [`VALUES`] values of so many bytes, evenly spread, the first one among them.
+fn spread(bytes: &[u8], width: usize) -> impl Iterator<Item = &[u8]> {
+    let count = bytes.len().checked_div(width).unwrap_or(0);
     let looked_at = count.min(VALUES);
-    let sign = |index: usize| {
-        let value = index * count / looked_at;
-        // Little endian: the sign is the last byte's highest bit.
-        bytes
-            .get(value * width + width - 1)
-            .map_or(0, |high| high >> 7)
-    };
-    (0..looked_at).map(sign).collect()
+    (0..looked_at)
+        .map(move |index| index * count / looked_at * width)
+        .filter_map(move |start| bytes.get(start..start + width))
 }
 
 #[cfg(test)]

@@ -61,6 +61,41 @@ pub(super) fn embedded_weights() -> Result<TensorFile, LoraError> {
     Ok(TensorFile::from_bytes(EMBEDDED, EMBEDDED_ORIGIN)?)
 }
 
+/// What can be known of the base that ships inside the program without loading it.
+#[derive(Debug, Clone)]
+pub struct EmbeddedFacts {
+    /// What adapters record of it.
+    pub identity: BaseIdentity,
+    /// The tags its prompts are made of.
+    pub tags: Vec<String>,
+    /// Steps of a clip when nothing else is said.
+    pub steps: usize,
+    /// Guidance likewise.
+    pub guidance: f64,
+}
+
+/// The facts of the base that ships inside the program.
+///
+/// # Errors
+/// When it is damaged.
+pub fn embedded_facts() -> Result<EmbeddedFacts, LoraError> {
+    let description = describe(EMBEDDED).map_err(|problem| LoraError::BadFile {
+        path: EMBEDDED_ORIGIN.into(),
+        problem,
+    })?;
+    Ok(EmbeddedFacts {
+        identity: BaseIdentity {
+            name: description.name,
+            version: description.version,
+            sha256: EMBEDDED_SHA256.to_owned(),
+            causal: None,
+        },
+        tags: description.tags,
+        steps: super::TAGS_STEPS,
+        guidance: super::TAGS_GUIDANCE,
+    })
+}
+
 /// A base in a file.
 pub(super) fn open(
     path: &Path,

@@ -4,7 +4,11 @@
 //! `tempo:N`, `metre:N` and `bars:N` also set the pulse grid and the length, so any tempo is exact though the vocabulary knows
 //! tempos only in steps.
 
+mod changed;
+
 use crate::error::LoraError;
+
+pub(crate) use changed::Change;
 
 /// Slowest and fastest tempo a prompt may ask for, in beats a minute.
 pub(super) const TEMPO_RANGE_BPM: std::ops::RangeInclusive<f64> = 30.0..=300.0;

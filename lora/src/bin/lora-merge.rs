@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
 use checkpoint::{TensorFile, shorten};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use lora::adapter::combine::{Combined, Energy, Part, SumOptions, extract, sum, total_energy};
 use lora::adapter::{Adapter, Placement, Target};
 use lora::models::Hub;
 use lora::terminal::{
     Terminal, Written, catch_interrupts, check_ending, check_free, exit_with, log_to_stderr,
-    make_folder, print_lines, refuse_what_is_read, tell,
+    make_folder, print_completions, print_lines, print_man_page, refuse_what_is_read, tell,
 };
 
 /// Names shown of tensors that one file alone has: a training checkpoint has its optimizer's too.
@@ -24,10 +24,21 @@ const UNPAIRED_SHOWN: usize = 5;
 /// Adapters are read in every layout that lora-convert reads; lora-convert --to merged folds one into its base. Nothing in a file is ever
 /// run. Exit codes: 0 done, 1 error, 2 wrong usage, 130 stopped.
 #[derive(Debug, Parser)]
-#[command(version, allow_negative_numbers = true)]
+#[command(
+    name = "lora-merge",
+    version,
+    allow_negative_numbers = true,
+    arg_required_else_help = true
+)]
 struct Arguments {
+    /// Print what a shell needs to complete the flags, and stop.
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<clap_complete::Shell>,
+    /// Print the manual page, and stop.
+    #[arg(long, exclusive = true)]
+    man_page: bool,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -129,9 +140,17 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(shell) = arguments.completions {
+        return Ok(print_completions(shell, Arguments::command())?);
+    }
+    if arguments.man_page {
+        return Ok(print_man_page(Arguments::command())?);
+    }
     match &arguments.command {
-        Command::Sum(arguments) => run_sum(arguments),
-        Command::Extract(arguments) => run_extract(arguments),
+        Some(Command::Sum(arguments)) => run_sum(arguments),
+        Some(Command::Extract(arguments)) => run_extract(arguments),
+        // Without any argument there was help.
+        None => Ok(()),
     }
 }
 

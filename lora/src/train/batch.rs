@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use lyrics::{FRAMES_PER_SEC, TimedTokens, TrainingWindow};
 use nn::Stream;
 
-use super::data::LatentPiece;
+use super::data::{LatentPiece, PieceForm};
 use super::objective::FlowTimes;
 use crate::error::LoraError;
 
@@ -107,8 +107,8 @@ struct Crop {
 }
 
 impl Crop {
-    fn of(piece: &LatentPiece, form: usize, start: usize, shape: &BatchShape) -> Self {
-        let (values, frames) = piece.crop(form, start, shape.frames);
+    fn of(piece: PieceForm<'_>, start: usize, shape: &BatchShape) -> Self {
+        let (values, frames) = piece.crop(start, shape.frames);
         let (piece_start, song_frames) = piece.place;
         let begins = (piece_start + start) as f64 / song_frames.max(1) as f64;
         let (tokens, frames) = sung(piece, start, frames, shape);
@@ -125,8 +125,13 @@ impl Crop {
 
 /// The tokens of a stretch, and how many of its `frames` count. Lines are heard whole: those that begin in the stretch, and up to where
 /// the last of them begins if the stretch ends before the piece does, as the reference has it (`get_triple` in its `dataset/dataset.py`).
-fn sung(piece: &LatentPiece, start: usize, frames: usize, shape: &BatchShape) -> (Vec<u32>, usize) {
-    let lines = &piece.conditions.lines;
+fn sung(
+    piece: PieceForm<'_>,
+    start: usize,
+    frames: usize,
+    shape: &BatchShape,
+) -> (Vec<u32>, usize) {
+    let lines = piece.lines;
     if lines.is_empty() {
         return (Vec::new(), frames);
     }
@@ -151,7 +156,7 @@ fn sung(piece: &LatentPiece, start: usize, frames: usize, shape: &BatchShape) ->
         }
         None => {
             // To the end of the piece, or of a single line that is longer than the stretch: a mark behind it closes the last line.
-            let mut closed = lines.clone();
+            let mut closed = lines.to_vec();
             closed.push(TimedTokens {
                 time_secs: end.max(start + frames) as f64 / FRAMES_PER_SEC,
                 tokens: None,
@@ -191,10 +196,10 @@ pub fn training_batch(
         let draw = random
             .named("item")
             .at((step * shape.batch_size + item) as u64);
-        let freedom = piece.frames().saturating_sub(shape.frames);
+        let form = piece.form(draw.named("form").below(piece.forms()));
+        let freedom = form.frames().saturating_sub(shape.frames);
         let start = draw.named("crop").below(freedom + 1);
-        let form = draw.named("form").below(piece.forms());
-        let mut crop = Crop::of(piece, form, start, &shape);
+        let mut crop = Crop::of(form, start, &shape);
         let chance = match shape.drops_together {
             true => random.named("item").at((step * shape.batch_size) as u64),
             false => draw,
@@ -206,7 +211,7 @@ pub fn training_batch(
         crops.push((number, crop));
         let tags = match falls("tags", shape.tag_drop) {
             true => Vec::new(),
-            false => piece.tags.clone(),
+            false => form.tags.to_vec(),
         };
         styles.push(ItemStyle {
             tags,
@@ -279,12 +284,8 @@ fn spread(count: usize, most: usize) -> Vec<usize> {
 }
 
 fn middle_crop(piece: &LatentPiece, shape: &BatchShape) -> Crop {
-    Crop::of(
-        piece,
-        0,
-        piece.frames().saturating_sub(shape.frames) / 2,
-        shape,
-    )
+    let start = piece.frames().saturating_sub(shape.frames) / 2;
+    Crop::of(piece.form(0), start, shape)
 }
 
 /// Crops of numbered pieces, one above the other, filled up to the longest and to `least_frames`.
@@ -462,7 +463,7 @@ mod tests {
         let piece = sung_piece();
         let crop = |start, frames| {
             let shape = BatchShape { frames, ..SHAPE };
-            Crop::of(&piece, 0, start, &shape)
+            Crop::of(piece.form(0), start, &shape)
         };
         let places = |crop: &Crop, token| crop.tokens.iter().position(|&found| found == token);
         // The whole piece: both lines, to the end.

@@ -45,6 +45,15 @@ impl ConditionSource {
         }
     }
 
+    /// The same without a program or data for lyrics of its own.
+    pub fn without_lyrics(encoder: Option<StyleEncoder>) -> Self {
+        let settings = TokenizerSettings {
+            espeak: None,
+            chinese_folder: None,
+        };
+        Self::new(encoder, settings)
+    }
+
     /// Style and lyrics of the piece in that file.
     ///
     /// # Errors

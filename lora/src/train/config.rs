@@ -19,8 +19,11 @@ use nn::{TrainedMethod, TrainedOptions};
 use crate::adapter::{Targets, pattern_matches};
 use crate::error::LoraError;
 use crate::models::{EMBEDDED_NAME, ModelChoice};
+use crate::train::data::Augmentations;
 
-pub use choices::{AdapterMethod, Checkpointing, PatternValue, RankScale, TimeSampling};
+pub use choices::{
+    AdapterMethod, Checkpointing, LossWeighting, PatternValue, RankScale, TimeSampling,
+};
 pub use defaults::BaseDefaults;
 pub use file::saved_settings;
 pub(super) use file::{CONFIG_FILE, changed_settings};
@@ -90,6 +93,15 @@ impl TrainConfig {
         Targets {
             include: self.include.clone(),
             exclude: self.exclude.clone(),
+        }
+    }
+
+    /// The forms in which the pieces are seen.
+    pub fn augmentations(&self) -> Augmentations {
+        Augmentations {
+            kinds: self.augment.clone(),
+            tempos: self.augment_tempo.clone(),
+            semitones: self.augment_pitch.clone(),
         }
     }
 
@@ -264,7 +276,22 @@ mod tests {
                 assert!(error.contains(flag) && error.contains(limit), "{error}");
             }
         }
-        let numbers: [(&str, Set); 5] = [
+        let numbers: [(&str, Set); 12] = [
+            // Without the weighting it would be passed over.
+            ("--min-snr-gamma", |s| s.min_snr_gamma = Some(5.0)),
+            ("--augment-tempo", |s| {
+                s.augment_tempo = Some(vec![0.9, 2.1])
+            }),
+            ("--augment-tempo", |s| {
+                s.augment_tempo = Some(vec![f64::NAN])
+            }),
+            // The piece as it is, and a form twice.
+            ("--augment-tempo", |s| s.augment_tempo = Some(vec![1.0])),
+            ("--augment-tempo", |s| {
+                s.augment_tempo = Some(vec![0.9, 0.9])
+            }),
+            ("--augment-pitch", |s| s.augment_pitch = Some(vec![-13])),
+            ("--augment-pitch", |s| s.augment_pitch = Some(vec![0])),
             ("--dropout", |s| s.dropout = Some(1.0)),
             ("--rank", |s| s.rank = Some(0)),
             ("--learning-rate", |s| s.learning_rate = Some(f64::NAN)),

@@ -12,6 +12,7 @@ use std::sync::mpsc;
 
 use candle_core::{Device, Tensor};
 use dataset::{CachedLatents, LatentCache, Piece, Split};
+use lyrics::TimedTokens;
 use sha2::{Digest, Sha256};
 use vae::Tiling;
 
@@ -23,7 +24,7 @@ use crate::error::LoraError;
 use crate::hexadecimal::hexadecimal;
 use crate::progress::Progress;
 
-pub use augment::Augmentation;
+pub use augment::{Augmentation, Augmentations};
 
 /// The folder inside the prepared one where latents are kept.
 const CACHE_FOLDER: &str = ".latents";
@@ -34,8 +35,8 @@ pub struct LatentPiece {
     /// Frame after frame, `[frames, channels]`.
     values: Vec<f32>,
     channels: usize,
-    /// The piece in changed forms, each as long.
-    variants: Vec<Vec<f32>>,
+    /// The piece in changed forms.
+    variants: Vec<ChangedForm>,
     /// Rows of the tag table that describe the piece.
     pub tags: Vec<usize>,
     /// The song it was cut from.
@@ -48,6 +49,48 @@ pub struct LatentPiece {
     pub conditions: PieceConditions,
     /// Where it begins in its song, and how long that is, both in latent frames.
     pub place: (usize, usize),
+}
+
+/// A piece with something changed about its sound. Played faster or slower it has another length, and all in it happens at other times.
+#[derive(Debug, Clone, PartialEq)]
+struct ChangedForm {
+    values: Vec<f32>,
+    tags: Vec<usize>,
+    /// Length by that of the piece.
+    length_ratio: f64,
+    lines: Vec<TimedTokens>,
+}
+
+/// A piece in one of its forms.
+#[derive(Debug, Clone, Copy)]
+pub struct PieceForm<'a> {
+    values: &'a [f32],
+    channels: usize,
+    /// Rows of the tag table that describe it.
+    pub tags: &'a [usize],
+    /// The lines that are sung in it, from its beginning.
+    pub lines: &'a [TimedTokens],
+    /// Where it begins in its song, and how long that is, both in latent frames.
+    pub place: (usize, usize),
+}
+
+impl PieceForm<'_> {
+    /// Channels of a latent frame.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Latent frames.
+    pub fn frames(&self) -> usize {
+        self.values.len() / self.channels
+    }
+
+    /// At most `frames` frames from `start`, and how many they are.
+    pub fn crop(&self, start: usize, frames: usize) -> (Vec<f32>, usize) {
+        let end = (start + frames).min(self.frames());
+        let values = &self.values[start * self.channels..end * self.channels];
+        (values.to_vec(), end - start)
+    }
 }
 
 impl LatentPiece {
@@ -67,11 +110,6 @@ impl LatentPiece {
         }
     }
 
-    /// Channels of a latent frame.
-    pub fn channels(&self) -> usize {
-        self.channels
-    }
-
     /// Latent frames.
     pub fn frames(&self) -> usize {
         self.values.len() / self.channels
@@ -82,15 +120,39 @@ impl LatentPiece {
         1 + self.variants.len()
     }
 
-    /// At most `frames` frames from `start` of a form, 0 being the piece as it is, and how many they are.
-    pub fn crop(&self, form: usize, start: usize, frames: usize) -> (Vec<f32>, usize) {
-        let end = (start + frames).min(self.frames());
+    /// One of its forms, 0 being the piece as it is.
+    pub fn form(&self, form: usize) -> PieceForm<'_> {
         let changed = form.checked_sub(1).and_then(|form| self.variants.get(form));
-        let values = changed.unwrap_or(&self.values);
-        (
-            values[start * self.channels..end * self.channels].to_vec(),
-            end - start,
-        )
+        let Some(changed) = changed else {
+            return PieceForm {
+                values: &self.values,
+                channels: self.channels,
+                tags: &self.tags,
+                lines: &self.conditions.lines,
+                place: self.place,
+            };
+        };
+        let (start, song) = self.place;
+        let longer = |frames: usize| (frames as f64 * changed.length_ratio).round() as usize;
+        PieceForm {
+            values: &changed.values,
+            channels: self.channels,
+            tags: &changed.tags,
+            lines: &changed.lines,
+            place: (longer(start), longer(song).max(1)),
+        }
+    }
+
+    /// The piece with style and lyrics; the lyrics of its changed forms go with their lengths.
+    fn conditioned(mut self, conditions: PieceConditions) -> Self {
+        for variant in &mut self.variants {
+            variant.lines.clone_from(&conditions.lines);
+            for line in &mut variant.lines {
+                line.time_secs *= variant.length_ratio;
+            }
+        }
+        self.conditions = conditions;
+        self
     }
 }
 
@@ -101,7 +163,7 @@ pub struct TrainingSet {
     pub training: Vec<LatentPiece>,
     /// Pieces of songs held out.
     pub validation: Vec<LatentPiece>,
-    /// SHA-256 over the hashes of all pieces' files as they are now, in order.
+    /// SHA-256 over the hashes of all pieces' files as they are now, in order, and over the changed forms asked for.
     pub data_hash: String,
     /// Pieces whose files changed since the manifest was written; they are used as they are now.
     pub changed: Vec<String>,
@@ -165,7 +227,7 @@ impl TrainingSet {
         folder: &Path,
         base: &BaseModel,
         conditions: &mut ConditionSource,
-        augmentations: &[Augmentation],
+        augmentations: &Augmentations,
         progress: &mut dyn Progress,
     ) -> Result<Self, LoraError> {
         let variants = Variant::of(augmentations);
@@ -188,7 +250,7 @@ impl TrainingSet {
         let mut set = Self {
             training: vec![],
             validation: vec![],
-            data_hash: data_hash(&pieces),
+            data_hash: data_hash(&pieces, &variants),
             changed,
             skipped: vec![],
             unknown_tags: vec![],
@@ -210,7 +272,7 @@ impl TrainingSet {
                     set.unknown_tags.extend(unknown);
                     if base.songs().is_some() {
                         let path = folder.join(&piece.path);
-                        latent.conditions = conditions.of_piece(&path, base)?;
+                        latent = latent.conditioned(conditions.of_piece(&path, base)?);
                         latent.place = place(piece, &songs, base);
                     }
                     match piece.split {
@@ -225,9 +287,9 @@ impl TrainingSet {
         progress.end();
         set.unknown_tags.sort();
         set.unknown_tags.dedup();
+        let pieces = || set.training.iter().chain(&set.validation);
+        set.data_hash = conditions_hash(&set.data_hash, pieces());
         if base.songs().is_some() {
-            let pieces = || set.training.iter().chain(&set.validation);
-            set.data_hash = conditions_hash(&set.data_hash, pieces());
             set.notes = conditions.notes(pieces());
         }
         if set.training.is_empty() {
@@ -331,7 +393,7 @@ fn hash_files(
     Err(data_error(&folder.join(&pieces[*index].path), &problem))
 }
 
-fn data_hash(pieces: &[Piece]) -> String {
+fn data_hash(pieces: &[Piece], variants: &[Variant]) -> String {
     let mut hasher = Sha256::new();
     for piece in pieces {
         hasher.update(piece.content_hash.as_bytes());
@@ -340,13 +402,22 @@ fn data_hash(pieces: &[Piece]) -> String {
             Split::Validation => b'v',
         }]);
     }
+    for variant in variants {
+        hasher.update(variant.key().as_bytes());
+    }
     hexadecimal(hasher.finalize())
 }
 
-/// The hash of the pieces' sound with their styles and lyrics, which a run may not exchange under way either.
+/// The hash of the pieces' sound with their songs, tags, styles and lyrics, which a run may not exchange under way either.
 fn conditions_hash<'a>(sound: &str, pieces: impl Iterator<Item = &'a LatentPiece>) -> String {
     let mut hasher = Sha256::new_with_prefix(sound);
     for piece in pieces {
+        hasher.update((piece.song.len() as u64).to_le_bytes());
+        hasher.update(piece.song.as_bytes());
+        hasher.update((piece.tags.len() as u64).to_le_bytes());
+        for tag in &piece.tags {
+            hasher.update((*tag as u64).to_le_bytes());
+        }
         let PieceConditions { style, lines } = &piece.conditions;
         let style = style.as_deref().unwrap_or_default();
         hasher.update((style.len() as u64).to_le_bytes());
@@ -379,16 +450,21 @@ fn latent_piece(
         Ok(latents) => latents,
         Err(reason) => return Ok(Err(reason)),
     };
+    let sidecar = dataset::read_tags(&path).map_err(LoraError::file(&path))?;
+    let words = || piece.tags.iter().chain(&sidecar).map(String::as_str);
     let mut changed = Vec::with_capacity(variants.len());
     for variant in variants {
         match self::latents(&path, &piece.content_hash, base, cache, Some(*variant))? {
-            Ok(latents) => changed.push(values(&latents)),
+            Ok(latents) => changed.push(ChangedForm {
+                values: values(&latents),
+                tags: base.tags().known_after(words(), variant.change()),
+                length_ratio: variant.length_ratio(),
+                lines: Vec::new(),
+            }),
             Err(reason) => return Ok(Err(reason)),
         }
     }
-    let sidecar = dataset::read_tags(&path).map_err(LoraError::file(&path))?;
-    let words = piece.tags.iter().chain(&sidecar).map(String::as_str);
-    let (tags, unknown) = base.tags().known(words);
+    let (tags, unknown) = base.tags().known(words());
     let song = piece.source_hash.clone();
     let latent = LatentPiece {
         variants: changed,
@@ -434,7 +510,10 @@ fn encode(
         Err(error) => return Ok(Err(error.to_string())),
     };
     if let Some(variant) = variant {
-        variant.apply(&mut sound.channels);
+        sound = match variant.applied(sound) {
+            Ok(sound) => sound,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
     }
     let samples = sound.frames();
     if samples < base.hop() {
@@ -485,6 +564,43 @@ mod tests {
         );
     }
 
+    /// A piece of ten frames, and its form at half the tempo.
+    fn piece_and_slow_form() -> LatentPiece {
+        let values = |frames: u16| (0..frames * 2).map(f32::from).collect::<Vec<f32>>();
+        let mut piece = LatentPiece::new(values(10), 2, vec![1], String::new());
+        piece.place = (30, 100);
+        piece.variants.push(ChangedForm {
+            values: values(20),
+            tags: vec![2],
+            length_ratio: 2.0,
+            lines: Vec::new(),
+        });
+        piece
+    }
+
+    #[test]
+    fn a_slower_form_is_longer_and_all_in_it_later() {
+        let line = TimedTokens {
+            time_secs: 1.5,
+            tokens: Some(vec![7]),
+        };
+        let conditions = PieceConditions {
+            style: None,
+            lines: vec![line],
+        };
+        let piece = piece_and_slow_form().conditioned(conditions);
+        let (own, slow) = (piece.form(0), piece.form(1));
+        assert_eq!((own.frames(), slow.frames()), (10, 20));
+        assert_eq!((own.tags, slow.tags), (&[1][..], &[2][..]));
+        assert_eq!((own.place, slow.place), ((30, 100), (60, 200)));
+        assert_eq!(
+            (own.lines[0].time_secs, slow.lines[0].time_secs),
+            (1.5, 3.0)
+        );
+        assert_eq!(slow.lines[0].tokens, own.lines[0].tokens);
+        assert_eq!(slow.crop(18, 4), (vec![36.0, 37.0, 38.0, 39.0], 2));
+    }
+
     #[test]
     fn recordings_are_visited_as_often_as_asked() {
         let piece = |source: &str| LatentPiece {
@@ -522,6 +638,6 @@ mod tests {
             vec![],
             String::new(),
         );
-        assert_eq!(piece.crop(0, 3, 4), (vec![6.0, 7.0, 8.0, 9.0], 2));
+        assert_eq!(piece.form(0).crop(3, 4), (vec![6.0, 7.0, 8.0, 9.0], 2));
     }
 }

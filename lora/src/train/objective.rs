@@ -1,8 +1,8 @@
-//! What is asked of the model in training: at which flow times.
+//! What is asked of the model in training: at which flow times, and how much each counts.
 
 use nn::Stream;
 
-use super::config::{TimeSampling, TrainConfig};
+use super::config::{LossWeighting, TimeSampling, TrainConfig};
 
 /// The distribution of flow times: 0 is noise, 1 is data.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,6 +51,49 @@ impl FlowTimes {
     }
 }
 
+/// What a squared error of the velocity weighs at a flow time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum TimeWeights {
+    /// 1 at all times.
+    Even,
+    /// Min-SNR (Hang et al. 2023, arXiv:2303.09556, section 3.4): the squared error of the predicted data weighs `min(SNR, gamma)`. On
+    /// the way `x_t = (1 - t) noise + t data` the SNR is `t^2 / (1 - t)^2`, and the data's error is `1 - t` times the velocity's, so
+    /// that the velocity's squared error weighs `min(t^2, gamma (1 - t)^2)`.
+    MinSnr {
+        /// 5 in the paper.
+        gamma: f64,
+    },
+}
+
+impl TimeWeights {
+    /// The paper's choice.
+    const GAMMA: f64 = 5.0;
+
+    /// As a run asks for them.
+    pub(super) fn of(config: &TrainConfig) -> Self {
+        match config.loss_weighting {
+            LossWeighting::None => Self::Even,
+            LossWeighting::MinSnr => Self::MinSnr {
+                gamma: config.min_snr_gamma.unwrap_or(Self::GAMMA),
+            },
+        }
+    }
+
+    /// The weights' roots, by which errors are multiplied before they are squared; none if all are 1.
+    pub(super) fn roots(self, times: &[f32]) -> Option<Vec<f32>> {
+        let Self::MinSnr { gamma } = self else {
+            return None;
+        };
+        let gamma = gamma.sqrt() as f32;
+        Some(
+            times
+                .iter()
+                .map(|time| time.min(gamma * (1.0 - time)))
+                .collect(),
+        )
+    }
+}
+
 fn sigmoid(value: f32) -> f32 {
     1.0 / (1.0 + (-value).exp())
 }
@@ -58,6 +101,20 @@ fn sigmoid(value: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn min_snr_is_the_papers_weight_of_the_datas_error() {
+        let times = [0.0_f32, 0.1, 0.5, 0.69, 0.7, 0.99, 1.0];
+        assert_eq!(TimeWeights::Even.roots(&times), None);
+        let roots = TimeWeights::MinSnr { gamma: 5.0 }.roots(&times).unwrap();
+        for (&time, root) in times.iter().zip(roots) {
+            let (time, root) = (f64::from(time), f64::from(root));
+            // At t = 1 the ratio is infinite, and the data's error nothing.
+            let ratio = (time / (1.0 - time)).powi(2).min(5.0);
+            let expected = ratio * (1.0 - time).powi(2);
+            assert!((root * root - expected).abs() < 1e-6, "{time}: {root}");
+        }
+    }
 
     /// Mean and share below a quarter of many draws.
     fn summary(times: FlowTimes) -> (f64, f64) {

@@ -12,6 +12,7 @@ use nn::{Checkpoints, Mode, Stream, gradients_in_shares};
 
 use super::batch::Batch;
 use super::config::TrainConfig;
+use super::objective::TimeWeights;
 use crate::adapter::{AdaptedLayers, Adapter, AdapterDescription, neutral_trigger};
 use crate::base::BaseModel;
 use crate::error::LoraError;
@@ -45,6 +46,7 @@ pub struct TrainableAdapter {
     trigger: Option<Var>,
     initial: BTreeMap<String, Tensor>,
     dropout: Stream,
+    weights: TimeWeights,
 }
 
 impl TrainableAdapter {
@@ -71,6 +73,7 @@ impl TrainableAdapter {
             trigger,
             initial: BTreeMap::new(),
             dropout: random.named("dropout"),
+            weights: TimeWeights::of(config),
         };
         adapter.initial = adapter.values()?;
         Ok(adapter)
@@ -179,7 +182,7 @@ impl TrainableAdapter {
                 dropout: dropout.at(number as u64),
                 checkpoints: (computation.checkpointed_blocks > 0).then(|| checkpoints.clone()),
             };
-            let (loss, of_items) = self.loss(&share, &mode)?;
+            let (loss, of_items) = self.loss(&share, &mode, self.weights)?;
             let share = computation.weight * share_frames as f64 / frames as f64;
             let loss = (loss * share)?;
             item_losses.lock().unwrap_or_else(PoisonError::into_inner)[items]
@@ -191,11 +194,17 @@ impl TrainableAdapter {
 
     /// The same loss without dropout, and that of each item.
     pub fn validation_loss(&self, batch: &Batch) -> Result<(f64, Vec<f64>), LoraError> {
-        let (loss, of_items) = self.loss(batch, &Mode::Inference)?;
+        let (loss, of_items) = self.loss(batch, &Mode::Inference, TimeWeights::Even)?;
         Ok((f64::from(loss.to_scalar::<f32>()?), of_items))
     }
 
-    fn loss(&self, batch: &Batch, mode: &Mode) -> Result<(Tensor, Vec<f64>), LoraError> {
+    /// The loss with weights, and that of each item without.
+    fn loss(
+        &self,
+        batch: &Batch,
+        mode: &Mode,
+        weights: TimeWeights,
+    ) -> Result<(Tensor, Vec<f64>), LoraError> {
         let (items, frames, channels) = batch.data.dims3()?;
         let device = batch.data.device();
         let noised = flow::interpolate(&batch.noise, &batch.data, &batch.time)?;
@@ -211,8 +220,18 @@ impl TrainableAdapter {
         };
         let predicted = self.base.transformer.forward(&inputs, mode)?;
         let target = flow::velocity(&batch.noise, &batch.data)?;
-        let loss = flow::masked_loss(&predicted, &target, Some(&batch.valid_frames))?;
         let of_items = losses_of_items(&predicted.detach(), &target, &batch.valid_frames)?;
+        let (predicted, target) = match weights.roots(&batch.time.to_vec1()?) {
+            None => (predicted, target),
+            Some(roots) => {
+                let roots = Tensor::from_vec(roots, (items, 1, 1), device)?;
+                (
+                    predicted.broadcast_mul(&roots)?,
+                    target.broadcast_mul(&roots)?,
+                )
+            }
+        };
+        let loss = flow::masked_loss(&predicted, &target, Some(&batch.valid_frames))?;
         Ok((loss, of_items))
     }
 

@@ -23,6 +23,11 @@ pub(super) fn parting(training: (f64, f64), held_out: (f64, f64)) -> Option<Stri
 /// Whether training changed nothing that the held-out songs show.
 pub(super) fn no_effect(first: Option<f64>, best: Option<f64>) -> Option<String> {
     let (first, best) = (first?, best?);
+    if best > first * (1.0 + PARTING_SHARE) {
+        return Some(format!(
+            "the held-out songs got worse from the first step on (loss {best:.4} at best, before training {first:.4}): lower --learning-rate, or raise --warm-up-steps"
+        ));
+    }
     let gain = (first - best) / first;
     (gain < LEAST_GAIN).then(|| {
         format!(

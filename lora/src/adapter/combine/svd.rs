@@ -53,7 +53,7 @@ pub(super) fn of_matrix(
 ) -> Result<Reduced, LoraError> {
     let (outputs, inputs) = whole.dims2()?;
     let side = outputs.min(inputs);
-    let (rank, width) = (rank.min(side), (rank + OVERSAMPLING).min(side));
+    let (rank, width) = (rank.min(side), rank.saturating_add(OVERSAMPLING).min(side));
     let (outer, inner, singular) = match side <= EXACT_SIDE_MOST || 2 * width >= side {
         true => {
             let found = decomposed(matrix(whole)?.as_ref())?;

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use embed::EmbedError;
 use lora::base::{BaseModel, Prompt, PulseGrid};
+use lora::generate::bars::{self, Length};
 use lora::generate::{Kept, RELEASED_CHUNKS, Request, SpanSecs};
 use lora::models::{Hub, ModelFiles};
 use lora::progress::Progress;
@@ -28,6 +29,8 @@ pub(crate) struct Asked {
     /// An encoder's style vector.
     pub(crate) vector: Option<Vec<f32>>,
     negative: Option<Vec<f32>>,
+    /// For a loop.
+    pub(crate) length: Option<Length>,
     seconds: f64,
     tokens: Vec<u32>,
     spans: Vec<SpanSecs>,
@@ -74,7 +77,11 @@ impl Asked {
     }
 
     fn of_tags(arguments: &Arguments, given: Given, base: &BaseModel) -> Result<Self> {
-        let prompt = base.tags().parse(&arguments.prompt)?;
+        let mut prompt = base.tags().parse(&arguments.prompt)?;
+        let length = loop_length(arguments.bars, &prompt)?;
+        if let Some(length) = &length {
+            prompt.tags = bars::tags(base, &arguments.prompt, length, None)?;
+        }
         let pulse = prompt.tempo_bpm.map(|tempo_bpm| PulseGrid {
             tempo_bpm,
             beats_per_bar: prompt.beats_per_bar.unwrap_or(DEFAULT_BEATS_PER_BAR),
@@ -86,6 +93,7 @@ impl Asked {
             prompt,
             vector: None,
             negative: None,
+            length,
             seconds,
             tokens: tokens.unwrap_or_default(),
             spans: given.spans,
@@ -100,6 +108,11 @@ impl Asked {
         base: &BaseModel,
         vector: Option<Vec<f32>>,
     ) -> Result<Self> {
+        if arguments.bars.is_some() {
+            bail!(
+                "--bars needs a tempo, which a song model's prompt does not give; --seconds sets its length"
+            );
+        }
         let width = base.transformer_config().cond_dim;
         let vector = match given.style {
             Some(style) => Some(of_width(style, width)?),
@@ -146,6 +159,7 @@ impl Asked {
             prompt: Prompt::default(),
             vector,
             negative: negative.as_deref().map(lora::style::rounded),
+            length: None,
             seconds,
             tokens,
             spans: given.spans,
@@ -241,6 +255,24 @@ fn lyrics_line(sung: &Sung, base: &BaseModel) -> String {
         line += " (models of this length leave the last line of a song out; an empty time behind it keeps it)";
     }
     line
+}
+
+/// What --bars asks for.
+fn loop_length(bars: Option<u16>, prompt: &Prompt) -> Result<Option<Length>> {
+    let Some(bars) = bars else {
+        return Ok(None);
+    };
+    let Some(tempo_bpm) = prompt.tempo_bpm else {
+        bail!("--bars needs a tempo: add tempo:N to the prompt");
+    };
+    let length = Length {
+        bars: u32::from(bars),
+        beats: prompt.beats_per_bar.unwrap_or(DEFAULT_BEATS_PER_BAR) as u32,
+        unit: 4,
+        tempo_bpm,
+    };
+    length.validate()?;
+    Ok(Some(length))
 }
 
 fn length_secs(seconds: Option<f64>, bars: Option<usize>, pulse: Option<PulseGrid>) -> Result<f64> {

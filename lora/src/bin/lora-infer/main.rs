@@ -16,6 +16,7 @@ use clap::Parser;
 use lora::adapter::detach_all;
 use lora::base::BaseModel;
 use lora::device::DeviceChoice;
+use lora::generate::bars::{self, Length};
 use lora::generate::{Request, generate_over_time};
 use lora::models::{EMBEDDED_NAME, Hub, ModelChoice, ModelFiles};
 use lora::progress::Progress;
@@ -95,6 +96,11 @@ struct Arguments {
     /// Length in seconds, from 0.1 [default: 8, or as many bars as the prompt asks for; the longest a released model makes].
     #[arg(long)]
     seconds: Option<f64>,
+    /// Length in bars, 1 to 64: a loop without a seam, to the sample as long as the tempo says. The prompt gives the tempo (tempo:N) and, if
+    /// it is not four quarters, the metre (metre:N).
+    #[arg(long, value_name = "N", conflicts_with_all = ["seconds", "edit", "continue", "lyrics", "chunked"],
+        value_parser = clap::value_parser!(u16).range(1..=64))]
+    bars: Option<u16>,
     /// Steps from noise to sound: more are finer and slower; one less than what DiffRhythm's own scripts call steps, which counts the
     /// points of the time grid [default: 24, or those of the released model's own pipeline].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -198,6 +204,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         let way = Way {
             request,
             later_styles,
+            length: asked.length,
         };
         for group in clips.chunks(usize::from(arguments.batch)) {
             make(&base, &way, group, adapters, *adapted, &mut progress)?;
@@ -241,6 +248,8 @@ struct Way {
     request: Request,
     /// What takes the place of its style from a time on.
     later_styles: Vec<LaterStyle>,
+    /// For a loop.
+    length: Option<Length>,
 }
 
 /// Puts the adapters on the base, and gives the styles that all clips are asked with.
@@ -271,6 +280,26 @@ fn attach(
     Ok(styles?)
 }
 
+/// Loops, one after the other.
+fn make_bars(
+    base: &BaseModel,
+    way: &Way,
+    length: Length,
+    seeds: &[u64],
+    progress: &mut dyn Progress,
+) -> Result<Vec<lora::generate::Clip>, lora::LoraError> {
+    let request = bars::Request {
+        length,
+        steps: way.request.steps,
+        guidance: way.request.guidance,
+        style: way.request.style.clone(),
+        negative_style: way.request.negative_style.clone(),
+        variation: None,
+    };
+    let make = |&seed: &u64| bars::make(base, &request, &way.later_styles, seed, progress);
+    seeds.iter().map(make).collect()
+}
+
 /// Makes clips in one batch and writes them.
 fn make(
     base: &BaseModel,
@@ -294,8 +323,11 @@ fn make(
             }
         ));
     }
-    let made = generate_over_time(base, &way.request, &way.later_styles, &seeds, progress)
-        .with_context(|| describe_clip(first, adapters))?;
+    let made = match way.length {
+        None => generate_over_time(base, &way.request, &way.later_styles, &seeds, progress),
+        Some(length) => make_bars(base, way, length, &seeds, progress),
+    };
+    let made = made.with_context(|| describe_clip(first, adapters))?;
     for (clip, [left, right]) in clips.iter().zip(made) {
         let sound = AudioBuffer {
             sample_rate_hz: base.sample_rate_hz(),

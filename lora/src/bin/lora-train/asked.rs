@@ -1,6 +1,5 @@
 //! What was asked for: flags, the settings file, a saved run and a preset, brought together.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -94,23 +93,4 @@ impl Arguments {
                 .exit();
         }
     }
-}
-
-/// Completions go to standard output, where a shell's set-up reads them.
-pub(crate) fn print_completions(
-    shell: clap_complete::Shell,
-    command: &mut clap::Command,
-) -> Result<()> {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, command, "lora-train", &mut text);
-    std::io::stdout().write_all(&text)?;
-    Ok(())
-}
-
-/// The manual page in troff, for `man -l`.
-pub(crate) fn print_man_page(command: clap::Command) -> Result<()> {
-    let mut text = Vec::new();
-    clap_mangen::Man::new(command).render(&mut text)?;
-    std::io::stdout().write_all(&text)?;
-    Ok(())
 }

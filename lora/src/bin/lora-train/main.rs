@@ -16,8 +16,8 @@ use lora::base::{BaseModel, Outline};
 use lora::models::{EMBEDDED_NAME, Hub, KnownModel, ModelFiles};
 use lora::style::StyleEncoder;
 use lora::terminal::{
-    Terminal, be_quiet, catch_interrupts, exit_with, log_to_stderr, open_device, print_lines,
-    spoken_duration, tell,
+    Terminal, be_quiet, catch_interrupts, exit_with, log_to_stderr, open_device, print_completions,
+    print_lines, print_man_page, spoken_duration, tell,
 };
 use lora::train::{
     Alone, BaseDefaults, ConditionSource, Ensemble, Outcome, TrainConfig, TrainSettings, Trainer,
@@ -67,11 +67,11 @@ fn run_together(arguments: Arguments) -> ExitCode {
 
 fn run(arguments: Arguments, ensemble: &Rc<dyn Ensemble>) -> Result<Ended> {
     if let Some(shell) = arguments.completions {
-        asked::print_completions(shell, &mut Arguments::command())?;
+        print_completions(shell, Arguments::command())?;
         return Ok(Ended::Done);
     }
     if arguments.man_page {
-        asked::print_man_page(Arguments::command())?;
+        print_man_page(Arguments::command())?;
         return Ok(Ended::Done);
     }
     let hub = Hub::from_env();
@@ -238,7 +238,7 @@ fn training_set(
         &config.data,
         base,
         &mut conditions,
-        &config.augment,
+        &config.augmentations(),
         progress,
     )?)
 }

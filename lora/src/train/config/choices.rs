@@ -45,6 +45,18 @@ pub enum TimeSampling {
     LogitNormal,
 }
 
+/// What the loss of a crop weighs, by its flow time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum LossWeighting {
+    /// The same at all times, as all bases so far were trained.
+    #[default]
+    None,
+    /// The error of the data, its signal-to-noise ratio at most gamma (Hang et al. 2023).
+    MinSnr,
+}
+
 /// Which blocks run as gradient checkpoints.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum Checkpointing {

@@ -1,6 +1,8 @@
 //! What values settings may have.
 
-use super::{AdapterMethod, TrainConfig};
+use audio::Stretch;
+
+use super::{AdapterMethod, LossWeighting, TrainConfig};
 use crate::error::LoraError;
 
 /// Optimizer steps, and what is counted in them or in epochs: years of training, and far from where products of counts wrap.
@@ -9,6 +11,12 @@ pub(in crate::train) const MOST_STEPS: u64 = 1_000_000_000;
 const MOST_CROPS: u64 = 4096;
 /// Above the width of any layer, where a low-rank change would be none.
 const HIGHEST_RANK: u64 = 4096;
+/// Changed forms of a kind; each costs as much time and disk as the pieces themselves.
+const MOST_FORMS: u64 = 16;
+/// Slowest a piece may be played, as a multiple of its tempo.
+const MIN_TEMPO: f64 = 1.0 / Stretch::MAX_RATIO;
+/// Fastest.
+const MAX_TEMPO: f64 = 1.0 / Stretch::MIN_RATIO;
 /// Visits of a piece in an epoch.
 const MOST_REPEATS: u64 = 1000;
 
@@ -42,6 +50,7 @@ impl TrainConfig {
         for pattern in &self.repeats {
             count_within("repeats", pattern.value as u64, 0, MOST_REPEATS)?;
         }
+        self.check_forms()?;
         count_within("prior_clips", self.prior_clips as u64, 0, MOST_CROPS)?;
         within("prior_weight", self.prior_weight, 0.0, 100.0)?;
         count_within("seed", self.seed, 0, i64::MAX as u64)?;
@@ -59,6 +68,12 @@ impl TrainConfig {
         within("time_mean", self.time_mean.unwrap_or(0.0), -10.0, 10.0)?;
         let deviation = self.time_deviation.unwrap_or(1.0);
         within("time_deviation", deviation, 1e-3, 10.0)?;
+        within(
+            "min_snr_gamma",
+            self.min_snr_gamma.unwrap_or(1.0),
+            0.01,
+            1e4,
+        )?;
         within("crop_secs", self.crop_secs, 0.1, 600.0)?;
         within("preview_secs", self.preview_secs, 0.5, 600.0)?;
         within("style_drop", self.style_drop, 0.0, 1.0)?;
@@ -90,8 +105,46 @@ impl TrainConfig {
         self.check_time_sampling()
     }
 
-    /// Mean and deviation belong to one kind of sampling; with another they would be passed over in silence.
+    /// A form is as audible as a stretch allows, and another than the piece and the other forms.
+    fn check_forms(&self) -> Result<(), LoraError> {
+        let tempos: Vec<f64> = self.augment_tempo.clone();
+        let shifts: Vec<f64> = self.augment_pitch.iter().copied().map(f64::from).collect();
+        for (setting, values, own, low, high) in [
+            ("augment_tempo", tempos, 1.0, MIN_TEMPO, MAX_TEMPO),
+            (
+                "augment_pitch",
+                shifts,
+                0.0,
+                -Stretch::MAX_SEMITONES,
+                Stretch::MAX_SEMITONES,
+            ),
+        ] {
+            for (number, &value) in values.iter().enumerate() {
+                within(setting, value, low, high)?;
+                if value == own || values[..number].contains(&value) {
+                    return Err(LoraError::Setting {
+                        setting,
+                        value: value.to_string(),
+                        expected: format!(
+                            "each value once, and not {own}, which is the piece as it is"
+                        ),
+                    });
+                }
+            }
+            count_within(setting, values.len() as u64, 0, MOST_FORMS)?;
+        }
+        Ok(())
+    }
+
+    /// Mean and deviation belong to one kind of sampling, gamma to one of weighting; with another they would be passed over in silence.
     fn check_time_sampling(&self) -> Result<(), LoraError> {
+        if let (Some(gamma), LossWeighting::None) = (self.min_snr_gamma, self.loss_weighting) {
+            return Err(LoraError::Setting {
+                setting: "min_snr_gamma",
+                value: gamma.to_string(),
+                expected: "is for --loss-weighting min-snr only".to_owned(),
+            });
+        }
         if self.time_sampling == super::TimeSampling::LogitNormal {
             return Ok(());
         }

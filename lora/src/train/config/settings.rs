@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use nn::WeightPrecision;
 use serde::{Deserialize, Serialize};
 
-use super::choices::{AdapterMethod, Checkpointing, PatternValue, RankScale, TimeSampling};
+use super::choices::{
+    AdapterMethod, Checkpointing, LossWeighting, PatternValue, RankScale, TimeSampling,
+};
 use super::defaults::{BaseDefaults, adapter_name, default_run_dir};
 use crate::adapter::Targets;
 use crate::models::EMBEDDED_NAME;
@@ -106,6 +108,8 @@ settings! {
         time_mean: f64, (long, value_name = "NUMBER", allow_negative_numbers = true);
         /// Standard deviation of that distribution [default: 1].
         time_deviation: f64, (long, value_name = "NUMBER");
+        /// The gamma of --loss-weighting min-snr, a signal-to-noise ratio [default: 5].
+        min_snr_gamma: f64, (long, value_name = "RATIO");
     }
     given {
         /// Base model: `embedded`, a released model's name (lora-infer --list-models shows them), or a path [default: embedded].
@@ -161,6 +165,9 @@ settings! {
         ema_decay: f64 = 0.0, (long);
         /// How the flow time of each crop is drawn: `base` as the base was trained, `uniform`, or `logit-normal` [default: base].
         time_sampling: TimeSampling = TimeSampling::default(), (long, value_enum, value_name = "HOW");
+        /// What the loss of a crop weighs by its flow time t: `none`, the same at all times, or `min-snr`, min(t^2, gamma (1 - t)^2), the
+        /// flow's form of min-SNR: less near noise and near data. The losses that are measured on held-out songs stay without [default: none].
+        loss_weighting: LossWeighting = LossWeighting::default(), (long, value_enum, value_name = "HOW");
         /// Length of a training crop in seconds [default: 6, or all that a song model makes].
         crop_secs: f64 = context.base.crop_secs, (long);
         /// Fill every crop with silence up to the length of the model, as the reference does: its text path and full attention feel the
@@ -176,6 +183,10 @@ settings! {
         repeats: Vec<PatternValue<usize>> = Vec::new(), (long, value_delimiter = ',', value_name = "NAME=TIMES");
         /// Changed forms of the pieces to train on too: swap (left and right), polarity, gain (3 dB down and up); each is encoded once.
         augment: Vec<Augmentation> = Vec::new(), (long, value_enum, value_delimiter = ',', value_name = "KIND");
+        /// Tempos to train on too, as multiples of a piece's own from 0.5 to 2, such as 0.9,1.1: a form each, stretched at the same pitch.
+        augment_tempo: Vec<f64> = Vec::new(), (long, value_delimiter = ',', value_name = "MULTIPLE");
+        /// Pitches to train on too, in whole semitones from -12 to 12, such as -2,2: a form each, shifted at the same tempo.
+        augment_pitch: Vec<i32> = Vec::new(), (long, value_delimiter = ',', value_name = "SEMITONES", allow_hyphen_values = true);
         /// Clips of the base's own that every step trains on beside the pieces, so that what the base knows stays; 0 for none [default: 0].
         prior_clips: usize = 0, (long, value_name = "CLIPS");
         /// What the loss on these clips weighs beside that on the pieces [default: 1].

@@ -223,7 +223,7 @@ impl Trainer {
     pub(super) fn differences(&self, saved: &RunState) -> Vec<String> {
         let mut differences = changed_settings(&saved.config_toml, &self.state.config_toml);
         if saved.data_hash != self.state.data_hash {
-            differences.push("the training pieces".to_owned());
+            differences.push("the training pieces, their songs or tags".to_owned());
         }
         if saved.base_sha256 != self.state.base_sha256 {
             differences.push("the base's file".to_owned());
