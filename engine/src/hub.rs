@@ -1,0 +1,470 @@
+//! What all threads share: the clients, the jobs that wait and those at work.
+//!
+//! There is one lock, held for moments; no file is touched and no model asked under it.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use protocol::places::Places;
+use protocol::{FromEngine, JobId, LearnRequest, Problem, ProblemKind, Recipe};
+
+use crate::adapters::Shelf;
+use crate::bases::Facts;
+use crate::clips::Clips;
+use crate::outbox::Outbox;
+use crate::problem::problem;
+use crate::queue::{ClientId, FairQueue, MOST_WAITING};
+use crate::server::Options;
+
+/// Clients at a time.
+const MOST_CLIENTS: usize = 1_024;
+/// Adapters that a client may have added to its list.
+const MOST_ADDED: usize = 1_000;
+
+/// Shared by all threads.
+pub(crate) struct Hub {
+    pub(crate) places: Places,
+    pub(crate) options: Options,
+    pub(crate) clips: Clips,
+    pub(crate) shelf: Shelf,
+    pub(crate) facts: Facts,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    clients: HashMap<ClientId, Connected>,
+    next_client: ClientId,
+    making: Lane<Recipe>,
+    learning: Lane<Learn>,
+    /// No client joins and no job comes any more.
+    is_ending: bool,
+    /// When there was last something to do.
+    busy_at: Instant,
+}
+
+struct Connected {
+    outbox: Arc<Outbox>,
+    held: HashSet<String>,
+    added: Vec<PathBuf>,
+}
+
+/// Jobs of one kind, of which one at a time is at work.
+struct Lane<T> {
+    queue: FairQueue<Waiting<T>>,
+    at_work: Option<AtWork>,
+}
+
+struct Waiting<T> {
+    job: JobId,
+    work: T,
+    /// What the client was told last.
+    told: Option<u32>,
+}
+
+#[derive(Clone)]
+struct AtWork {
+    owner: Arc<Owner>,
+    stop: Arc<AtomicBool>,
+    /// Of a training run.
+    run: Option<String>,
+}
+
+/// What to train.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Learn {
+    /// A new run.
+    New(LearnRequest),
+    /// An earlier run, by its name.
+    Resume(String),
+}
+
+/// Who is told of a job.
+#[derive(Debug)]
+pub(crate) struct Owner(Mutex<(ClientId, JobId)>);
+
+impl Owner {
+    /// The client and its number for the job.
+    pub(crate) fn get(&self) -> (ClientId, JobId) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, client: ClientId, job: JobId) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (client, job);
+    }
+}
+
+/// A job whose turn it is.
+pub(crate) struct Turn<T> {
+    pub(crate) owner: Arc<Owner>,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) work: T,
+}
+
+impl<T> Lane<T> {
+    fn new() -> Self {
+        Self {
+            queue: FairQueue::default(),
+            at_work: None,
+        }
+    }
+
+    fn has(&self, client: ClientId, job: JobId) -> bool {
+        let is_at_work = |at_work: &AtWork| at_work.owner.get() == (client, job);
+        self.at_work.as_ref().is_some_and(is_at_work)
+            || self.queue.of(client).any(|waiting| waiting.job == job)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.at_work.is_none() && self.queue.is_empty()
+    }
+
+    /// Who is to be told a new place in the queue.
+    fn news(&mut self) -> Vec<(ClientId, FromEngine)> {
+        let before = u32::from(self.at_work.is_some());
+        let mut news = Vec::new();
+        for (place, (client, waiting)) in self.queue.in_order().into_iter().enumerate() {
+            let ahead = place as u32 + before;
+            if waiting.told.replace(ahead) != Some(ahead) {
+                let job = waiting.job;
+                news.push((client, FromEngine::Queued { job, ahead }));
+            }
+        }
+        news
+    }
+
+    /// Takes a job out or asks it to stop; true where it waited.
+    fn cancel(&mut self, client: ClientId, job: JobId) -> bool {
+        if let Some(at_work) = &self.at_work
+            && at_work.owner.get() == (client, job)
+        {
+            at_work.stop.store(true, Ordering::Relaxed);
+        }
+        let removed = self.queue.remove(client, |waiting| waiting.job == job);
+        !removed.is_empty()
+    }
+
+    fn next(&mut self) -> Option<Turn<T>> {
+        let (client, waiting) = self.queue.pop()?;
+        let at_work = AtWork {
+            owner: Arc::new(Owner(Mutex::new((client, waiting.job)))),
+            stop: Arc::new(AtomicBool::new(false)),
+            run: None,
+        };
+        self.at_work = Some(at_work.clone());
+        Some(Turn {
+            owner: at_work.owner,
+            stop: at_work.stop,
+            work: waiting.work,
+        })
+    }
+
+    /// Asks the job at work to stop; gives those that waited.
+    fn stop_all(&mut self) -> Vec<(ClientId, JobId)> {
+        if let Some(at_work) = &self.at_work {
+            at_work.stop.store(true, Ordering::Relaxed);
+        }
+        std::iter::from_fn(|| self.queue.pop())
+            .map(|(client, waiting)| (client, waiting.job))
+            .collect()
+    }
+}
+
+impl Hub {
+    pub(crate) fn new(places: Places, options: Options) -> Self {
+        Self {
+            clips: Clips::new(&places, options.clips_bytes),
+            shelf: Shelf::new(&places),
+            facts: Facts::default(),
+            places,
+            options,
+            state: Mutex::new(State {
+                clients: HashMap::new(),
+                next_client: 1,
+                making: Lane::new(),
+                learning: Lane::new(),
+                is_ending: false,
+                busy_at: Instant::now(),
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new client; none where there are too many, or the engine ends.
+    pub(crate) fn join(&self, outbox: Arc<Outbox>) -> Option<ClientId> {
+        let mut state = self.lock();
+        if state.is_ending || state.clients.len() >= MOST_CLIENTS {
+            return None;
+        }
+        let client = state.next_client;
+        state.next_client += 1;
+        state.busy_at = Instant::now();
+        let connected = Connected {
+            outbox,
+            held: HashSet::new(),
+            added: Vec::new(),
+        };
+        state.clients.insert(client, connected);
+        Some(client)
+    }
+
+    /// A client is gone: its clips are not made; what it has trained goes on.
+    pub(crate) fn leave(&self, client: ClientId) {
+        let mut state = self.lock();
+        if let Some(connected) = state.clients.remove(&client) {
+            connected.outbox.close();
+        }
+        state.busy_at = Instant::now();
+        state.making.queue.remove(client, |_| true);
+        if let Some(at_work) = &state.making.at_work
+            && at_work.owner.get().0 == client
+        {
+            at_work.stop.store(true, Ordering::Relaxed);
+        }
+        self.tell_news(state);
+    }
+
+    /// Says something to a client, if it is still there.
+    pub(crate) fn send(&self, client: ClientId, message: FromEngine) {
+        let outbox = self
+            .lock()
+            .clients
+            .get(&client)
+            .map(|connected| Arc::clone(&connected.outbox));
+        if let Some(outbox) = outbox {
+            outbox.put(message);
+        }
+    }
+
+    /// All clients.
+    pub(crate) fn clients(&self) -> Vec<ClientId> {
+        self.lock().clients.keys().copied().collect()
+    }
+
+    /// Remembers the clips that a client may read.
+    pub(crate) fn hold(&self, client: ClientId, keys: Vec<String>) {
+        if let Some(connected) = self.lock().clients.get_mut(&client) {
+            connected.held = keys.into_iter().collect();
+        }
+    }
+
+    /// Adds to the clips that a client may read one that it is about to be told of.
+    pub(crate) fn also_hold(&self, client: ClientId, key: &str) {
+        if let Some(connected) = self.lock().clients.get_mut(&client) {
+            connected.held.insert(key.to_owned());
+        }
+    }
+
+    /// All clips that any client may read.
+    pub(crate) fn held(&self) -> HashSet<String> {
+        let state = self.lock();
+        let held = state.clients.values().flat_map(|client| &client.held);
+        held.cloned().collect()
+    }
+
+    /// Adapters that a client has named.
+    pub(crate) fn added(&self, client: ClientId) -> Vec<PathBuf> {
+        let state = self.lock();
+        let added = state.clients.get(&client).map(|client| &client.added);
+        added.cloned().unwrap_or_default()
+    }
+
+    /// Keeps an adapter in a client's list.
+    pub(crate) fn add(&self, client: ClientId, path: PathBuf) {
+        if let Some(connected) = self.lock().clients.get_mut(&client)
+            && !connected.added.contains(&path)
+            && connected.added.len() < MOST_ADDED
+        {
+            connected.added.push(path);
+        }
+    }
+
+    /// Puts a clip into the queue.
+    pub(crate) fn make(&self, client: ClientId, job: JobId, recipe: Recipe) -> Result<(), Problem> {
+        self.enqueue(client, job, recipe, |state| &mut state.making)
+    }
+
+    /// Puts a training into the queue. One that is at work already tells its new owner from now on.
+    pub(crate) fn learn(&self, client: ClientId, job: JobId, work: Learn) -> Result<(), Problem> {
+        if let Learn::Resume(run) = &work {
+            let state = self.lock();
+            if let Some(at_work) = &state.learning.at_work
+                && at_work.run.as_ref() == Some(run)
+            {
+                at_work.owner.set(client, job);
+                return Ok(());
+            }
+        }
+        self.enqueue(client, job, work, |state| &mut state.learning)
+    }
+
+    fn enqueue<T>(
+        &self,
+        client: ClientId,
+        job: JobId,
+        work: T,
+        lane: impl Fn(&mut State) -> &mut Lane<T>,
+    ) -> Result<(), Problem> {
+        let mut state = self.lock();
+        let refuse = |text: String| Err(problem(ProblemKind::BadRequest, text));
+        if state.is_ending {
+            return refuse("the engine is ending; ask again".to_owned());
+        }
+        if state.making.has(client, job) || state.learning.has(client, job) {
+            return refuse(format!("job {job} is there already"));
+        }
+        let waiting = Waiting {
+            job,
+            work,
+            told: None,
+        };
+        if lane(&mut state).queue.push(client, waiting).is_err() {
+            return refuse(format!(
+                "{MOST_WAITING} jobs of this plugin wait already; wait for some of them, or cancel them"
+            ));
+        }
+        self.tell_news(state);
+        Ok(())
+    }
+
+    /// Stops a job.
+    pub(crate) fn cancel(&self, client: ClientId, job: JobId) {
+        let mut state = self.lock();
+        let was_waiting = state.making.cancel(client, job) | state.learning.cancel(client, job);
+        self.tell_news(state);
+        if was_waiting {
+            self.send(client, FromEngine::Stopped { job });
+        }
+    }
+
+    /// The next clip to make; none after a while without one, or when the engine ends.
+    pub(crate) fn next_to_make(&self, most: Duration) -> Option<Turn<Recipe>> {
+        self.next(most, |state| &mut state.making)
+    }
+
+    /// The next adapter to train.
+    pub(crate) fn next_to_learn(&self, most: Duration) -> Option<Turn<Learn>> {
+        self.next(most, |state| &mut state.learning)
+    }
+
+    fn next<T>(
+        &self,
+        most: Duration,
+        lane: impl Fn(&mut State) -> &mut Lane<T>,
+    ) -> Option<Turn<T>> {
+        let deadline = Instant::now() + most;
+        let mut state = self.lock();
+        loop {
+            if state.is_ending {
+                return None;
+            }
+            if let Some(turn) = lane(&mut state).next() {
+                self.tell_news(state);
+                return Some(turn);
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The clip under way is done.
+    pub(crate) fn made(&self) {
+        let mut state = self.lock();
+        state.making.at_work = None;
+        state.busy_at = Instant::now();
+        self.tell_news(state);
+    }
+
+    /// The training under way has this name.
+    pub(crate) fn name_run(&self, run: &str) {
+        if let Some(at_work) = &mut self.lock().learning.at_work {
+            at_work.run = Some(run.to_owned());
+        }
+    }
+
+    /// The training under way is done.
+    pub(crate) fn learned(&self) {
+        let mut state = self.lock();
+        state.learning.at_work = None;
+        state.busy_at = Instant::now();
+        self.tell_news(state);
+    }
+
+    /// Waits while a clip is made or waits to be made.
+    pub(crate) fn wait_while_making(&self, stop: &AtomicBool) {
+        const LOOK: Duration = Duration::from_millis(100);
+        let mut state = self.lock();
+        while !state.making.is_idle() && !state.is_ending && !stop.load(Ordering::Relaxed) {
+            let waited = self.changed.wait_timeout(state, LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Whether there is neither client nor job for this long. If so, no client joins any more.
+    pub(crate) fn ends_after(&self, idle: Duration) -> bool {
+        let mut state = self.lock();
+        let is_busy =
+            !state.clients.is_empty() || !state.making.is_idle() || !state.learning.is_idle();
+        if is_busy {
+            state.busy_at = Instant::now();
+        }
+        state.is_ending |= state.busy_at.elapsed() >= idle;
+        state.is_ending
+    }
+
+    /// Stops all jobs and takes no more.
+    pub(crate) fn end(&self) {
+        let mut state = self.lock();
+        state.is_ending = true;
+        let mut stopped = state.making.stop_all();
+        stopped.extend(state.learning.stop_all());
+        for (client, job) in stopped {
+            if let Some(connected) = state.clients.get(&client) {
+                connected.outbox.put(FromEngine::Stopped { job });
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits until nothing is at work any more.
+    pub(crate) fn wait_for_rest(&self, most: Duration) {
+        let deadline = Instant::now() + most;
+        let mut state = self.lock();
+        while state.making.at_work.is_some() || state.learning.at_work.is_some() {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                return;
+            };
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Sends what is left to say and takes leave of all clients.
+    pub(crate) fn say_farewell(&self) {
+        for connected in self.lock().clients.values() {
+            connected.outbox.close();
+        }
+    }
+
+    /// Tells places in the queues that have changed, and wakes who waits for a change.
+    fn tell_news(&self, mut state: MutexGuard<'_, State>) {
+        let mut news = state.making.news();
+        news.extend(state.learning.news());
+        for (client, message) in news {
+            if let Some(connected) = state.clients.get(&client) {
+                connected.outbox.put(message);
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+}
