@@ -1,0 +1,273 @@
+//! The thread of an instance that does what may wait: it talks with the engine, reads clips and makes them ready for the audio thread.
+
+mod clips;
+mod engine;
+mod files;
+mod generating;
+mod learning;
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use protocol::JobId;
+use protocol::places::Places;
+
+use super::history::History;
+use super::{Command, ConductorEnds, Message, MessageKind, Shared, View};
+use crate::project::{ChosenAdapter, Project, SLOTS};
+use clips::{IfGone, Slot, Wanted};
+use engine::Engine;
+use files::Listening;
+use generating::Job;
+use protocol::recipe::MOST_PROMPT_BYTES;
+
+/// How often it looks around while nothing happens, while something does, and while somebody waits.
+const IDLE: Duration = Duration::from_millis(100);
+const BUSY: Duration = Duration::from_millis(20);
+const AWAITED: Duration = Duration::from_millis(2);
+/// Messages that are kept for the editor.
+const MOST_MESSAGES: usize = 20;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Conductor {
+    shared: Arc<Shared>,
+    commands: Receiver<Command>,
+    ends: ConductorEnds,
+    places: Option<Places>,
+    library: Option<PathBuf>,
+    engine: Engine,
+    jobs: Vec<Job>,
+    next_job: JobId,
+    slots: [Slot; SLOTS],
+    next_clip: u64,
+    wanted: Wanted,
+    history: History,
+    listening: Option<Listening>,
+    presses: u64,
+    view: View,
+    is_changed: bool,
+    next_message: u64,
+}
+
+impl Conductor {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        commands: Receiver<Command>,
+        ends: ConductorEnds,
+        library: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            shared,
+            commands,
+            ends,
+            places: Places::of_user().ok(),
+            library,
+            engine: Engine::default(),
+            jobs: Vec::new(),
+            next_job: 1,
+            slots: Default::default(),
+            next_clip: 1,
+            wanted: Wanted::default(),
+            history: History::default(),
+            listening: None,
+            presses: 0,
+            view: View::default(),
+            is_changed: true,
+            next_message: 1,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        while !self.shared.is_over() {
+            // What is asked for is meant for the project that is open now.
+            self.adopt_project();
+            match self.commands.recv_timeout(self.pause()) {
+                Ok(command) => {
+                    self.adopt_project();
+                    self.obey(command);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            while let Ok(command) = self.commands.try_recv() {
+                self.obey(command);
+            }
+            self.look_around();
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        if self.shared.settling.asked().is_some() {
+            AWAITED
+        } else if self.jobs.is_empty() && self.listening.is_none() && self.is_all_ready() {
+            IDLE
+        } else {
+            BUSY
+        }
+    }
+
+    fn look_around(&mut self) {
+        // Before everything that it stands for.
+        let ticket = self.shared.settling.asked();
+        self.adopt_project();
+        self.count_presses();
+        self.hear_engine();
+        self.listen();
+        self.make_ready();
+        self.ends.clips.collect();
+        protocol::client::wait_for_ended();
+        if let Some(ticket) = ticket
+            && self.is_settled()
+        {
+            self.shared.settling.serve(ticket);
+        }
+        if self.view.tempo_bpm != self.tempo_bpm() {
+            self.view.tempo_bpm = self.tempo_bpm();
+            self.is_changed = true;
+        }
+        if std::mem::take(&mut self.is_changed) {
+            self.publish();
+        }
+    }
+
+    /// Whether everything that was asked for can be heard or has failed.
+    fn is_settled(&self) -> bool {
+        let makes_clips = self.jobs.iter().any(Job::is_clip);
+        !makes_clips && self.is_all_ready() && self.presses == self.shared.host.presses()
+    }
+
+    fn obey(&mut self, command: Command) {
+        self.is_changed = true;
+        match command {
+            Command::Generate { count } => self.generate(count),
+            Command::Remake { slot, reseed } => self.remake(slot, reseed),
+            Command::MakePads => self.make_pads(),
+            Command::Cancel(job) => self.cancel(job),
+            Command::SetPrompt(prompt) => self.set_prompt(prompt),
+            Command::SetBase(base) => self.with_project(|project| project.base = base),
+            Command::SetAdapter { slot, adapter } => self.set_adapter(slot, adapter),
+            Command::AddAdapterFile(path) => self.add_adapter_file(path),
+            Command::Rename { slot, name } => self.with_project(|project| {
+                if let Some(Some(variation)) = project.slots.get_mut(slot) {
+                    variation.name = name;
+                }
+            }),
+            Command::Keep { slot, is_kept } => self.keep(slot, is_kept),
+            Command::Remove { slot } => self.remove(slot),
+            Command::Undo => self.step_history(History::undo),
+            Command::Redo => self.step_history(History::redo),
+            Command::SetSource { path, role } => self.set_source(path, role),
+            Command::Listen { role } => self.begin_listening(role),
+            Command::Export { slot, path } => self.export(slot, path),
+            Command::Learn {
+                name,
+                recordings,
+                steps,
+            } => self.learn(name, recordings, steps),
+            Command::ResumeLearning(run) => self.resume_learning(run),
+            Command::Refresh => self.refresh(),
+            Command::Dismiss(number) => self
+                .view
+                .messages
+                .retain(|message| message.number != number),
+        }
+    }
+
+    fn set_prompt(&mut self, prompt: String) {
+        if prompt.len() > MOST_PROMPT_BYTES {
+            self.tell(
+                MessageKind::Problem,
+                format!(
+                    "The prompt of {} bytes is too long and was not taken; {MOST_PROMPT_BYTES} are the most.",
+                    prompt.len()
+                ),
+            );
+            return;
+        }
+        self.with_project(|project| project.prompt = prompt);
+    }
+
+    fn set_adapter(&mut self, slot: usize, adapter: Option<ChosenAdapter>) {
+        self.with_project(|project| {
+            if let Some(place) = project.adapters.get_mut(slot) {
+                *place = adapter;
+            }
+        });
+    }
+
+    /// The project, locked. What is done with it is short: the host waits for it when it saves.
+    fn with_project<T>(&self, work: impl FnOnce(&mut Project) -> T) -> T {
+        let mut project = self
+            .shared
+            .parameters
+            .project
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        work(&mut project)
+    }
+
+    /// Takes over a project that the host has just put in the place of the one before.
+    fn adopt_project(&mut self) {
+        let is_known = self.with_project(|project| std::mem::replace(&mut project.is_known, true));
+        if is_known {
+            return;
+        }
+        self.forget_clip_jobs();
+        self.history.clear();
+        self.view.exported = Default::default();
+        for slot in 0..SLOTS {
+            self.fill(slot, IfGone::MakeAgain);
+        }
+        self.hold();
+        self.is_changed = true;
+    }
+
+    fn count_presses(&mut self) {
+        let presses = self.shared.host.presses();
+        let new = presses - self.presses;
+        self.presses = presses;
+        for _ in 0..new.min(SLOTS as u64) {
+            self.generate_by_parameter();
+        }
+    }
+
+    fn tempo_bpm(&self) -> f64 {
+        self.shared.host.tempo_bpm().unwrap_or(120.0)
+    }
+
+    /// Says something to the musician.
+    fn tell(&mut self, kind: MessageKind, text: String) {
+        // The same again is no news.
+        self.view.messages.retain(|message| message.text != text);
+        self.view.messages.push(Message {
+            number: self.next_message,
+            kind,
+            text,
+        });
+        self.next_message += 1;
+        if self.view.messages.len() > MOST_MESSAGES {
+            self.view.messages.remove(0);
+        }
+        self.is_changed = true;
+    }
+
+    fn publish(&mut self) {
+        self.view.revision += 1;
+        self.view.project = self.with_project(|project| project.without_sound());
+        self.view.jobs = self.jobs.iter().filter_map(Job::view).collect();
+        self.view.slots = self.slots.each_ref().map(|slot| slot.state.clone());
+        self.view.can_undo = self.history.can_undo();
+        self.view.can_redo = self.history.can_redo();
+        self.shared.publish(self.view.clone());
+    }
+}
+
+impl Drop for Conductor {
+    fn drop(&mut self) {
+        // Also after a panic: nobody waits for one who is gone.
+        self.shared.settling.end();
+    }
+}

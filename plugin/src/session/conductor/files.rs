@@ -1,0 +1,190 @@
+//! Sound files that go out, and sound that comes in.
+
+use std::path::{Path, PathBuf};
+
+use audio::{AudioBuffer, SampleFormat};
+use protocol::SourceRole;
+use protocol::recipe::BARS;
+
+use super::{Conductor, MessageKind};
+use crate::project::{ChosenSource, SLOTS};
+use crate::session::SlotState;
+
+/// Longest stretch that is listened to, in seconds.
+const MOST_LISTENING_SECS: f64 = 60.0;
+
+/// The input while it is listened to.
+#[derive(Debug)]
+pub(super) struct Listening {
+    role: SourceRole,
+    sample_rate_hz: f64,
+    frames: usize,
+    heard: [Vec<f32>; 2],
+}
+
+impl Conductor {
+    /// Writes a clip as a WAV file. In the user's music folder it gets a free name; by hand it replaces what is there.
+    pub(super) fn export(&mut self, slot: usize, path: Option<PathBuf>) {
+        if slot >= SLOTS {
+            return;
+        }
+        match self.exported(slot, path) {
+            Ok(path) => self.view.exported[slot] = Some(path),
+            Err(problem) => self.tell(
+                MessageKind::Problem,
+                format!("The clip was not exported: {problem}"),
+            ),
+        }
+    }
+
+    fn exported(&self, slot: usize, path: Option<PathBuf>) -> Result<PathBuf, String> {
+        let SlotState::Ready { path: clip, .. } = &self.slots[slot].state else {
+            return Err("there is no clip in this slot".to_owned());
+        };
+        let name = self.with_project(|project| Some(project.slots[slot].as_ref()?.name.clone()));
+        let path = match path {
+            Some(path) => path,
+            None => {
+                let places = self
+                    .places
+                    .as_ref()
+                    .ok_or("the system names no music folder")?;
+                let folder = places.music();
+                std::fs::create_dir_all(&folder)
+                    .map_err(|error| format!("{}: {error}", folder.display()))?;
+                free_name(&folder, &name.unwrap_or_default())
+            }
+        };
+        let sound = audio::read(clip).map_err(|error| error.to_string())?;
+        audio::write_wav(&path, &sound, SampleFormat::I24).map_err(|error| error.to_string())?;
+        Ok(path)
+    }
+
+    pub(super) fn set_source(&mut self, path: Option<PathBuf>, role: SourceRole) {
+        if self.listening.take().is_some() {
+            self.ends.capture.disarm();
+            self.view.listening = None;
+        }
+        let source = path.map(|path| ChosenSource {
+            name: path
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            path,
+            role,
+        });
+        self.with_project(|project| project.source = source);
+    }
+
+    pub(super) fn begin_listening(&mut self, role: SourceRole) {
+        let sample_rate_hz = self.shared.host.sample_rate_hz();
+        if sample_rate_hz <= 0.0 {
+            self.tell(
+                MessageKind::Problem,
+                "Nothing can be listened to until the host processes sound.".to_owned(),
+            );
+            return;
+        }
+        let bars = self.shared.parameters.bars.value().count();
+        debug_assert!(BARS.contains(&bars));
+        let quarters = f64::from(bars) * self.shared.host.metre().quarters();
+        let secs = (quarters * 60.0 / self.tempo_bpm()).min(MOST_LISTENING_SECS);
+        self.ends.capture.arm();
+        self.listening = Some(Listening {
+            role,
+            sample_rate_hz,
+            frames: (secs * sample_rate_hz) as usize,
+            heard: [Vec::new(), Vec::new()],
+        });
+    }
+
+    /// Collects what came in; when it is enough, it becomes the source.
+    pub(super) fn listen(&mut self) {
+        let Some(listening) = &mut self.listening else {
+            return;
+        };
+        self.ends.capture.read(&mut listening.heard);
+        let share = listening.heard[0].len() as f32 / listening.frames.max(1) as f32;
+        self.view.listening = Some(share.min(1.0));
+        self.is_changed = true;
+        if listening.heard[0].len() < listening.frames {
+            return;
+        }
+        self.ends.capture.disarm();
+        self.view.listening = None;
+        let Some(listening) = self.listening.take() else {
+            return;
+        };
+        match self.write_heard(listening) {
+            Ok((path, role)) => self.set_source(Some(path), role),
+            Err(problem) => self.tell(
+                MessageKind::Problem,
+                format!("The input was not taken: {problem}"),
+            ),
+        }
+    }
+
+    fn write_heard(&self, listening: Listening) -> Result<(PathBuf, SourceRole), String> {
+        let lost_frames = self.ends.capture.lost_frames();
+        if lost_frames > 0 {
+            return Err(format!(
+                "{lost_frames} samples of it were lost; the machine was too busy, listen once more"
+            ));
+        }
+        if self.shared.host.sample_rate_hz() != listening.sample_rate_hz {
+            return Err("the host changed its sample rate meanwhile; listen once more".to_owned());
+        }
+        let mut channels = listening.heard;
+        for channel in &mut channels {
+            channel.truncate(listening.frames);
+        }
+        let peak = channels
+            .iter()
+            .flatten()
+            .fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+        if peak < 1e-4 {
+            return Err(
+                "it was silent; send sound to the plugin's input while it listens".to_owned(),
+            );
+        }
+        let sound = AudioBuffer::new(listening.sample_rate_hz.round() as u32, channels.into())
+            .map_err(|error| error.to_string())?;
+        let places = self
+            .places
+            .as_ref()
+            .ok_or("the system names no cache folder")?;
+        let folder = places.inputs();
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
+        let path = free_name(&folder, "input");
+        audio::write_wav(&path, &sound, SampleFormat::F32).map_err(|error| error.to_string())?;
+        Ok((path, listening.role))
+    }
+}
+
+/// A name in a folder that no file has yet.
+fn free_name(folder: &Path, name: &str) -> PathBuf {
+    let plain: String = name
+        .chars()
+        .map(
+            |letter| match letter.is_alphanumeric() || " -+_".contains(letter) {
+                true => letter,
+                false => '_',
+            },
+        )
+        .take(80)
+        .collect();
+    let plain = match plain.trim() {
+        "" => "clip",
+        plain => plain,
+    };
+    let numbered = |number: u32| match number {
+        1 => folder.join(format!("{plain}.wav")),
+        _ => folder.join(format!("{plain} {number}.wav")),
+    };
+    let mut names = (1..u32::MAX).map(numbered);
+    names
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| numbered(1))
+}

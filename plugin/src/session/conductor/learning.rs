@@ -1,0 +1,90 @@
+//! Adapters: choosing files of them, and training new ones.
+
+use std::path::PathBuf;
+
+use protocol::messages::MOST_RECORDINGS;
+use protocol::{LearnRequest, ToEngine};
+
+use super::generating::Work;
+use super::{Conductor, MessageKind};
+use crate::project::ChosenAdapter;
+
+impl Conductor {
+    /// Looks a dropped file up; it is chosen when the engine has read it.
+    pub(super) fn add_adapter_file(&mut self, path: PathBuf) {
+        self.ask(Work::AddAdapter(path));
+    }
+
+    /// Chooses those files of [`Work::AddAdapter`] which the engine has listed by now.
+    pub(super) fn choose_added(&mut self) {
+        let waiting: Vec<(u64, PathBuf)> = self
+            .jobs
+            .iter()
+            .filter_map(|job| match &job.work {
+                Work::AddAdapter(path) => Some((job.id, path.clone())),
+                _ => None,
+            })
+            .collect();
+        for (id, path) in waiting {
+            let adapters = self.view.adapters.iter();
+            let Some(found) = adapters.clone().find(|adapter| adapter.path == path) else {
+                continue;
+            };
+            let (problem, chosen) = (
+                found.problem.clone(),
+                ChosenAdapter {
+                    path: found.path.clone(),
+                    name: found.name.clone(),
+                    sha256: Some(found.sha256.clone()),
+                },
+            );
+            self.end_job(id);
+            match problem {
+                Some(problem) => self.tell(
+                    MessageKind::Problem,
+                    format!("{}: {problem}", path.display()),
+                ),
+                None => self.choose(chosen),
+            }
+        }
+    }
+
+    fn choose(&mut self, adapter: ChosenAdapter) {
+        let name = adapter.name.clone();
+        let is_chosen = self.with_project(|project| {
+            let free = project.adapters.iter_mut().find(|place| place.is_none());
+            free.map(|place| *place = Some(adapter)).is_some()
+        });
+        if !is_chosen {
+            self.tell(
+                MessageKind::Note,
+                format!("“{name}” is in the list; all four places are taken, so it is not chosen."),
+            );
+        }
+    }
+
+    pub(super) fn learn(&mut self, name: String, recordings: Vec<PathBuf>, steps: Option<u32>) {
+        if recordings.is_empty() || recordings.len() > MOST_RECORDINGS {
+            self.tell(
+                MessageKind::Problem,
+                format!(
+                    "{} recordings cannot be learned from; give 1 to {MOST_RECORDINGS} files or folders.",
+                    recordings.len()
+                ),
+            );
+            return;
+        }
+        let base = self.with_project(|project| project.base.clone());
+        self.ask(Work::Learn(LearnRequest {
+            name,
+            recordings,
+            base,
+            steps,
+        }));
+        self.say_if_here(&ToEngine::ListRuns);
+    }
+
+    pub(super) fn resume_learning(&mut self, run: String) {
+        self.ask(Work::Resume(run));
+    }
+}

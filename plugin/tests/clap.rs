@@ -1,0 +1,311 @@
+//! The plugin's library in a host, with an engine that makes tones.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
+
+use common::clap_host::{EFFECT, INSTRUMENT, Rack, Transport, load};
+use common::fake_engine::{FakeEngine, samples_of};
+use common::{home, library};
+
+/// All tests have one home, and so one socket.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    home();
+    turn
+}
+
+/// An instance that has made one clip offline.
+fn with_clip(id: &str, rate_hz: f64) -> Rack {
+    let entry = load(&library());
+    let mut rack = Rack::new(&entry, id);
+    rack.set_offline();
+    rack.activate(rate_hz, 8192);
+    rack.set("Generate", 0, 1.0);
+    rack.process(64, Some(standing(120.0)));
+    rack
+}
+
+fn standing(tempo_bpm: f64) -> Transport {
+    Transport {
+        is_playing: false,
+        tempo_bpm,
+        position_quarters: 0.0,
+    }
+}
+
+/// The clip of the last recipe that was asked for, as samples.
+fn clip_of(engine: &FakeEngine) -> [Vec<f32>; 2] {
+    let asked = engine.manner.asked.lock().unwrap();
+    let recipe = asked.last().unwrap();
+    samples_of(recipe).map(|samples| {
+        let float = |sample: &i32| *sample as f32 / (1 << 23) as f32;
+        samples.iter().map(float).collect()
+    })
+}
+
+fn assert_sane(output: &[Vec<f32>; 2]) {
+    for sample in output.iter().flatten() {
+        assert!(sample.is_finite() && sample.abs() < 1.0, "{sample}");
+    }
+}
+
+#[test]
+fn both_plugins_are_found() {
+    let _turn = turn();
+    let start = Instant::now();
+    let entry = load(&library());
+    let factory = entry.get_plugin_factory().unwrap();
+    let ids: Vec<String> = factory
+        .plugin_descriptors()
+        .map(|descriptor| descriptor.id().unwrap().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(ids, [INSTRUMENT, EFFECT]);
+    eprintln!("scanned in {:?}", start.elapsed());
+}
+
+#[test]
+fn the_clip_plays_sample_exact_on_the_bar_grid_whatever_the_blocks() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let mut rack = with_clip(INSTRUMENT, 44_100.0);
+    let clip = clip_of(&engine);
+    let frames = clip[0].len();
+    assert_eq!(frames, 4 * 88_200, "four bars at 120");
+    // From the second bar on, over the loop's end.
+    for blocks in [&[512][..], &[1], &[64, 8192, 3, 441]] {
+        let played = rack.play(44_000 + frames, &[64], 120.0, 0.0);
+        assert_sane(&played);
+        // A jump to where no beat is: two beats at once would be turned down for a moment.
+        let played = rack.play(200_000, blocks, 120.0, 4.3);
+        for (played, clip) in played.iter().zip(&clip) {
+            // The fades of a start and of a jump are over by then.
+            for n in 1000..played.len() {
+                assert_eq!(
+                    played[n],
+                    clip[(94_815 + n) % frames],
+                    "sample {n}, {blocks:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_project_sounds_the_same_when_it_is_opened_again() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let mut rack = with_clip(INSTRUMENT, 48_000.0);
+    rack.set("Gain", 0, 0.4);
+    rack.set("Bars", 0, 1.0);
+    // The gain has gone where it is to be.
+    rack.process(8192, Some(standing(120.0)));
+    let first = rack.play(100_000, &[512], 120.0, 0.0);
+    let saved = rack.save();
+    let values = ["Gain", "Bars", "Variation"].map(|name| rack.value(name));
+    drop(rack);
+    for _ in 0..2 {
+        // As some hosts do: active before the state comes.
+        let entry = load(&library());
+        let mut rack = Rack::new(&entry, INSTRUMENT);
+        rack.set_offline();
+        rack.activate(48_000.0, 1024);
+        rack.restore(&saved);
+        assert_eq!(
+            ["Gain", "Bars", "Variation"].map(|name| rack.value(name)),
+            values
+        );
+        for _ in 0..16 {
+            rack.process(1024, Some(standing(120.0)));
+        }
+        let again = rack.play(100_000, &[512], 120.0, 0.0);
+        assert!(first == again, "another sound");
+    }
+    assert_eq!(engine.asked(), 1, "opening made a clip");
+}
+
+#[test]
+fn another_tempo_is_followed_offline_and_each_render_is_the_same() {
+    let _turn = turn();
+    let _engine = FakeEngine::start(home());
+    let mut rack = with_clip(INSTRUMENT, 44_100.0);
+    let saved = rack.save();
+    drop(rack);
+    let render = || {
+        let entry = load(&library());
+        let mut rack = Rack::new(&entry, INSTRUMENT);
+        rack.restore(&saved);
+        rack.set_offline();
+        rack.activate(44_100.0, 1024);
+        let mut all = [Vec::new(), Vec::new()];
+        let mut quarters = 0.0;
+        for tempo_bpm in [90.0, 137.0] {
+            let frames = 100_000;
+            let played = rack.play(frames, &[512, 100], tempo_bpm, quarters);
+            quarters += frames as f64 / 44_100.0 * tempo_bpm / 60.0;
+            for (all, played) in all.iter_mut().zip(played) {
+                all.extend(played);
+            }
+        }
+        all
+    };
+    let (first, second) = (render(), render());
+    assert_sane(&first);
+    assert!(first[0].iter().any(|sample| sample.abs() > 0.1));
+    assert!(first == second);
+}
+
+#[test]
+fn the_effect_lets_its_input_through() {
+    let _turn = turn();
+    let _engine = FakeEngine::start(home());
+    let mut rack = with_clip(EFFECT, 48_000.0);
+    let ramp: Vec<f32> = (0..1000).map(|n| n as f32 / 2000.0).collect();
+    let input = [ramp.clone(), ramp.iter().map(|sample| -sample).collect()];
+    let output = rack.process_with(&input, Some(standing(120.0)));
+    assert_eq!(output, input);
+    rack.set("Hear input", 0, 0.0);
+    let output = rack.process_with(&input, Some(standing(120.0)));
+    assert_eq!(output, [vec![0.0; 1000], vec![0.0; 1000]]);
+}
+
+#[test]
+fn hosts_that_talk_nonsense_hear_sane_sound() {
+    let _turn = turn();
+    let _engine = FakeEngine::start(home());
+    let mut rack = with_clip(INSTRUMENT, 48_000.0);
+    rack.set("Audition", 0, 1.0);
+    assert_sane(&rack.process(512, None));
+    let nonsense = [
+        f64::NAN,
+        f64::INFINITY,
+        0.0,
+        -120.0,
+        1e300,
+        1e-300,
+        5.0,
+        1000.0,
+    ];
+    for tempo_bpm in nonsense {
+        for position_quarters in [0.0, -17.3, 1e9, f64::NAN] {
+            for is_playing in [true, false] {
+                let transport = Transport {
+                    is_playing,
+                    tempo_bpm,
+                    position_quarters,
+                };
+                // Not offline: nothing waits for an engine to stretch to these.
+                assert_sane(&rack.process(256, Some(transport)));
+            }
+        }
+    }
+    for name in ["Gain", "Attack", "Variation", "Key", "Seed"] {
+        for value in [f64::NAN, f64::INFINITY, -5.0, 1e9] {
+            rack.set(name, 0, value);
+            assert_sane(&rack.process(64, Some(standing(120.0))));
+        }
+    }
+}
+
+#[test]
+fn activation_storms_at_any_rate_and_block_size() {
+    let _turn = turn();
+    let _engine = FakeEngine::start(home());
+    let mut rack = with_clip(INSTRUMENT, 48_000.0);
+    rack.deactivate();
+    let rates = [
+        8_000.0, 11_025.0, 22_050.0, 44_100.0, 48_000.0, 88_200.0, 96_000.0, 176_400.0, 192_000.0,
+    ];
+    for (round, rate_hz) in rates.iter().cycle().take(36).enumerate() {
+        let most = [1, 2, 63, 512, 1024, 8192][round % 6];
+        rack.activate(*rate_hz, most);
+        for block in [most as usize, 1] {
+            let transport = Transport {
+                is_playing: round % 3 > 0,
+                tempo_bpm: 60.0 + round as f64,
+                position_quarters: round as f64 / 7.0,
+            };
+            assert_sane(&rack.process(block, Some(transport)));
+        }
+        rack.deactivate();
+    }
+}
+
+#[test]
+fn two_hundred_instances_live_side_by_side() {
+    let _turn = turn();
+    let _engine = FakeEngine::start(home());
+    let entry = load(&library());
+    let mut racks: Vec<Rack> = (0..200).map(|_| Rack::new(&entry, INSTRUMENT)).collect();
+    for rack in &mut racks {
+        rack.activate(48_000.0, 512);
+    }
+    for _ in 0..20 {
+        for rack in &mut racks {
+            assert_sane(&rack.process(512, Some(standing(120.0))));
+        }
+    }
+    let start = Instant::now();
+    drop(racks);
+    assert!(
+        start.elapsed().as_secs() < 60,
+        "closing takes {:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn an_offline_render_does_not_wait_for_an_engine_that_is_not_there() {
+    let _turn = turn();
+    let start = Instant::now();
+    let mut rack = with_clip(INSTRUMENT, 48_000.0);
+    let played = rack.play(48_000, &[512], 120.0, 0.0);
+    assert!(played.iter().flatten().all(|sample| *sample == 0.0));
+    assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
+}
+
+#[test]
+#[ignore = "slow: a thousand rounds"]
+fn a_thousand_loads_leave_nothing_behind() {
+    let _turn = turn();
+    let _engine = FakeEngine::start(home());
+    let round = || {
+        let entry = load(&library());
+        let mut rack = Rack::new(&entry, INSTRUMENT);
+        rack.activate(48_000.0, 512);
+        rack.process(512, Some(standing(120.0)));
+    };
+    for _ in 0..50 {
+        round();
+    }
+    let before = resident_bytes();
+    let threads = threads();
+    for _ in 0..1000 {
+        round();
+    }
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(
+        grown < 4_000_000,
+        "{grown} bytes more after a thousand rounds"
+    );
+    assert_eq!(self::threads(), threads);
+}
+
+fn resident_bytes() -> u64 {
+    let statistics = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statistics
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .unwrap_or_default();
+    pages * 4096
+}
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}

@@ -1,0 +1,401 @@
+//! A session as a musician has it, with an engine that makes clips out of nothing.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use common::fake_engine::FakeEngine;
+use common::{home, wait_for};
+use nice_plug::prelude::Param;
+use plugin::parameters::Parameters;
+use plugin::project::Project;
+use plugin::session::{AudioEnds, Command, EngineStatus, MessageKind, Session, SlotState, View};
+use protocol::{Problem, ProblemKind, SourceRole};
+
+/// All tests have one home, and so one socket.
+static TURN: Mutex<()> = Mutex::new(());
+
+struct Instance {
+    parameters: Arc<Parameters>,
+    session: Session,
+    commands: Sender<Command>,
+    _audio: AudioEnds,
+}
+
+fn turn() -> MutexGuard<'static, ()> {
+    let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    home();
+    turn
+}
+
+impl Instance {
+    fn new() -> Self {
+        Self::with_project(Project::default())
+    }
+
+    fn with_project(project: Project) -> Self {
+        let parameters = Arc::new(Parameters::new(false));
+        *parameters.project.lock().unwrap() = project;
+        let (mut session, audio) = Session::new(Arc::clone(&parameters), None);
+        session.start();
+        Self {
+            commands: session.commands(),
+            parameters,
+            session,
+            _audio: audio,
+        }
+    }
+
+    /// As a host does it.
+    fn lock_seed(&self) {
+        let lock = self.parameters.seed_lock.as_ptr();
+        // SAFETY: the parameters live as long as this instance.
+        #[allow(unsafe_code)]
+        unsafe {
+            lock._internal_set_normalized_value(1.0);
+        }
+    }
+
+    fn say(&self, command: Command) {
+        self.commands.send(command).unwrap();
+    }
+
+    fn view(&self) -> Arc<View> {
+        self.session.shared().view()
+    }
+
+    fn wait(&self, what: &str, is_so: impl Fn(&View) -> bool) -> Arc<View> {
+        wait_for(
+            what,
+            || Some(self.view()).filter(|view| is_so(view)),
+            || {
+                let view = self.view();
+                format!(
+                    "{:?} {:?} {:?} {:?}",
+                    view.engine,
+                    view.jobs,
+                    view.messages,
+                    view.slots.each_ref().map(std::mem::discriminant)
+                )
+            },
+        )
+    }
+
+    fn saved(&self) -> Project {
+        let text = serde_json::to_string(&*self.parameters.project.lock().unwrap()).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn wait_for_problem(&self, words: &str) -> Arc<View> {
+        self.wait(words, |view| {
+            let problems = view.messages.iter();
+            let mut problems = problems.filter(|message| message.kind == MessageKind::Problem);
+            problems.any(|message| message.text.contains(words))
+        })
+    }
+}
+
+fn is_ready(view: &View, slot: usize) -> bool {
+    matches!(view.slots[slot], SlotState::Ready { .. })
+}
+
+#[test]
+fn clips_are_made_taken_back_and_made_again() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let instance = Instance::new();
+    instance.say(Command::SetPrompt("lofi, piano".to_owned()));
+    instance.say(Command::Generate { count: 3 });
+    let view = instance.wait("three clips", |view| {
+        (0..3).all(|slot| is_ready(view, slot))
+    });
+    assert_eq!(view.made.0, 3);
+    assert!(view.can_undo && !view.can_redo && view.jobs.is_empty());
+    let first = view.project.slots[0].clone().unwrap();
+    assert_eq!(first.recipe.prompt, "lofi, piano");
+    assert_eq!(first.name, "lofi 1");
+    let seeds: Vec<u64> = (0..3)
+        .map(|slot| view.project.slots[slot].as_ref().unwrap().recipe.seed)
+        .collect();
+    assert_eq!(seeds, [1, 2, 3]);
+    instance.say(Command::Undo);
+    instance.wait("the third is gone", |view| {
+        view.slots[2] == SlotState::Empty
+    });
+    instance.say(Command::Redo);
+    instance.wait("the third is back", |view| is_ready(view, 2));
+    // It came from the cache.
+    assert_eq!(engine.asked(), 3);
+}
+
+#[test]
+fn a_project_opens_with_its_clips_wherever_they_are() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let instance = Instance::new();
+    instance.say(Command::Generate { count: 2 });
+    instance.wait("two clips", |view| is_ready(view, 0) && is_ready(view, 1));
+    instance.say(Command::Keep {
+        slot: 0,
+        is_kept: true,
+    });
+    instance.say(Command::Rename {
+        slot: 1,
+        name: "the other one".to_owned(),
+    });
+    instance.wait("a kept one", |view| {
+        view.project.slots[0].as_ref().unwrap().is_kept
+            && view.project.slots[1].as_ref().unwrap().name == "the other one"
+    });
+    let project = instance.saved();
+    assert!(project.slots[0].as_ref().unwrap().sound.is_some());
+    assert!(project.slots[1].as_ref().unwrap().sound.is_none());
+    drop(instance);
+
+    // Another machine: no cache.
+    std::fs::remove_dir_all(home().clips()).unwrap();
+    let opened = Instance::with_project(project.clone());
+    let view = opened.wait("both clips", |view| is_ready(view, 0) && is_ready(view, 1));
+    // The kept one came with the project, the other was made again as it was.
+    assert_eq!(engine.asked(), 3);
+    let before = project.slots[1].as_ref().unwrap();
+    let after = view.project.slots[1].as_ref().unwrap();
+    assert_eq!((&after.key, &after.name), (&before.key, &before.name));
+    assert!(!view.can_undo, "opening is no change");
+}
+
+#[test]
+fn without_an_engine_all_is_said_and_nothing_lost() {
+    let _turn = turn();
+    let project = {
+        let _engine = FakeEngine::start(home());
+        let instance = Instance::new();
+        instance.say(Command::Generate { count: 1 });
+        instance.wait("a clip", |view| is_ready(view, 0));
+        instance.saved()
+    };
+    std::fs::remove_dir_all(home().clips()).unwrap();
+    let instance = Instance::with_project(project.clone());
+    let view = instance.wait_for_problem("lorelei-engine is not installed");
+    assert!(matches!(view.engine, EngineStatus::Gone { .. }));
+    let view = instance.wait("a missing clip", |view| {
+        matches!(view.slots[0], SlotState::Missing { .. })
+    });
+    assert_eq!(view.project.slots, project.slots);
+    assert_eq!(instance.saved().slots, project.slots);
+}
+
+#[test]
+fn an_engine_that_dies_is_asked_once_more() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let instance = Instance::new();
+    engine.manner.deaths.store(1, Ordering::Relaxed);
+    instance.say(Command::Generate { count: 1 });
+    instance.wait("a clip after a death", |view| is_ready(view, 0));
+    assert_eq!(engine.asked(), 2);
+    engine.manner.deaths.store(2, Ordering::Relaxed);
+    instance.say(Command::Remake {
+        slot: 0,
+        reseed: true,
+    });
+    let view = instance.wait_for_problem("ended twice");
+    assert!(is_ready(&view, 0), "what was there before is there again");
+    assert!(view.jobs.is_empty());
+    assert_eq!(engine.asked(), 4);
+}
+
+#[test]
+fn jobs_asked_for_while_an_engine_dies_are_all_done_by_the_next() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let instance = Instance::new();
+    engine.manner.deaths.store(1, Ordering::Relaxed);
+    for _ in 0..8 {
+        instance.say(Command::Generate { count: 1 });
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let view = instance.wait("eight clips", |view| {
+        view.jobs.is_empty() && (0..8).all(|slot| is_ready(view, slot))
+    });
+    assert_eq!(view.made.0, 8);
+}
+
+#[test]
+fn a_kept_clip_is_heard_though_its_file_is_damaged() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let instance = Instance::new();
+    instance.say(Command::Generate { count: 2 });
+    let view = instance.wait("two clips", |view| is_ready(view, 0) && is_ready(view, 1));
+    instance.say(Command::Keep {
+        slot: 0,
+        is_kept: true,
+    });
+    instance.wait("a kept one", |view| {
+        view.project.slots[0].as_ref().unwrap().is_kept
+    });
+    let project = instance.saved();
+    for slot in 0..2 {
+        let SlotState::Ready { path, .. } = &view.slots[slot] else {
+            panic!("no clip");
+        };
+        let whole = std::fs::read(path).unwrap();
+        std::fs::write(path, &whole[..whole.len() / 2]).unwrap();
+    }
+    drop(instance);
+    let opened = Instance::with_project(project);
+    opened.wait("both clips", |view| is_ready(view, 0) && is_ready(view, 1));
+    assert_eq!(
+        engine.asked(),
+        3,
+        "only the one without sound is made again"
+    );
+}
+
+#[test]
+fn a_locked_seed_stays() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    engine.manner.delay_ms.store(30, Ordering::Relaxed);
+    let instance = Instance::new();
+    instance.lock_seed();
+    for _ in 0..3 {
+        instance.say(Command::Generate { count: 1 });
+    }
+    instance.say(Command::Generate { count: 2 });
+    wait_for(
+        "five clips",
+        || (engine.asked() == 5).then_some(()),
+        String::new,
+    );
+    let asked = engine.manner.asked.lock().unwrap();
+    let seeds: Vec<u64> = asked.iter().map(|recipe| recipe.seed).collect();
+    assert_eq!(seeds, [1, 1, 1, 1, 2]);
+}
+
+#[test]
+fn what_fails_is_said_in_words() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let instance = Instance::new();
+    *engine.manner.failure.lock().unwrap() = Some(Problem {
+        kind: ProblemKind::WrongBase,
+        text: "harbour.safetensors was trained on another base".to_owned(),
+    });
+    instance.say(Command::Generate { count: 1 });
+    let view = instance.wait_for_problem("another base");
+    assert_eq!(view.slots[0], SlotState::Empty);
+    assert!(!view.can_undo);
+    instance.say(Command::SetPrompt("x".repeat(1 << 20)));
+    instance.wait_for_problem("1048576 bytes is too long");
+    assert_eq!(instance.view().project.prompt, "");
+    instance.say(Command::AddAdapterFile("/no/such/file.safetensors".into()));
+    instance.wait_for_problem("no such file");
+    instance.say(Command::Listen {
+        role: SourceRole::Style,
+    });
+    instance.wait_for_problem("until the host processes sound");
+    instance.say(Command::Export {
+        slot: 5,
+        path: None,
+    });
+    instance.wait_for_problem("no clip in this slot");
+}
+
+#[test]
+fn kept_clips_are_never_replaced() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let instance = Instance::new();
+    instance.say(Command::Generate { count: 8 });
+    instance.wait("eight clips", |view| {
+        (0..8).all(|slot| is_ready(view, slot))
+    });
+    for slot in 0..8 {
+        instance.say(Command::Keep {
+            slot,
+            is_kept: slot != 4,
+        });
+    }
+    instance.say(Command::Generate { count: 1 });
+    instance.wait("the ninth", |view| view.made == (9, 4));
+    instance.say(Command::Keep {
+        slot: 4,
+        is_kept: true,
+    });
+    instance.say(Command::Generate { count: 1 });
+    instance.wait_for_problem("All eight clips are kept");
+    assert_eq!(engine.asked(), 9);
+}
+
+#[test]
+fn exported_clips_get_free_names_and_the_same_samples() {
+    let _turn = turn();
+    let _engine = FakeEngine::start(home());
+    let instance = Instance::new();
+    instance.say(Command::Generate { count: 1 });
+    instance.wait("a clip", |view| is_ready(view, 0));
+    instance.say(Command::Rename {
+        slot: 0,
+        name: "../a / b".to_owned(),
+    });
+    let export = Command::Export {
+        slot: 0,
+        path: None,
+    };
+    instance.say(export.clone());
+    let first = instance.wait("an export", |view| view.exported[0].is_some());
+    let first = first.exported[0].clone().unwrap();
+    assert_eq!(first, home().music().join("___a _ b.wav"));
+    instance.say(export);
+    let second = instance.wait("another", |view| view.exported[0].as_ref() != Some(&first));
+    let second = second.exported[0].clone().unwrap();
+    assert_eq!(second, home().music().join("___a _ b 2.wav"));
+    let view = instance.view();
+    let SlotState::Ready { path, .. } = &view.slots[0] else {
+        panic!("no clip");
+    };
+    let clip = audio::read(path).unwrap();
+    let exported = audio::read(&second).unwrap();
+    assert_eq!(clip.channels, exported.channels);
+    assert_eq!(clip.sample_rate_hz, exported.sample_rate_hz);
+}
+
+#[test]
+fn pads_have_one_adapter_each_and_one_seed() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let instance = Instance::new();
+    instance.say(Command::MakePads);
+    instance.wait_for_problem("choose one or two first");
+    for name in ["one", "two"] {
+        let path = home().music().join(format!("{name}.safetensors"));
+        std::fs::create_dir_all(home().music()).unwrap();
+        std::fs::write(&path, "").unwrap();
+        instance.say(Command::AddAdapterFile(path));
+        instance.wait("chosen", |view| {
+            let chosen = view.project.adapters.iter().flatten();
+            chosen.clone().any(|adapter| adapter.name == name)
+        });
+    }
+    instance.say(Command::MakePads);
+    instance.wait("pads", |view| is_ready(view, 8) && is_ready(view, 9));
+    let asked = engine.manner.asked.lock().unwrap().clone();
+    let names: Vec<Vec<&str>> = asked
+        .iter()
+        .map(|recipe| {
+            recipe
+                .adapters
+                .iter()
+                .map(|adapter| adapter.name.as_str())
+                .collect()
+        })
+        .collect();
+    assert_eq!(names, [["one"], ["two"]]);
+    assert_eq!(asked[0].seed, asked[1].seed);
+}
