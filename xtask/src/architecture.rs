@@ -22,6 +22,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dit", &["nn"]),
     ("embed", &["nn", "spectrum"]),
     ("preprocess", &["audio", "dataset"]),
+    ("protocol", &[]),
+    (
+        "engine",
+        &["protocol", "lora", "preprocess", "audio", "dataset", "nn"],
+    ),
+    ("plugin", &["protocol", "audio", "spectrum"]),
     (
         "lora",
         &[

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::architecture;
 use crate::cuda;
 use crate::devices;
+use crate::hosts::{self, HostsArgs};
 use crate::instructions;
 use crate::workspace::Workspace;
 
@@ -35,6 +36,8 @@ pub(crate) fn run() -> Result<()> {
     step("types with CUDA", cuda::check(&workspace.target)?)?;
     step("tests", tests(&[]))?;
     step("slow tests", tests(&["--", "--ignored"]))?;
+    eprintln!("check: hosts");
+    hosts::run(&HostsArgs::of_environment())?;
     step(
         "documentation tests",
         cargo(&["test", "--release", "--workspace", "--doc"]),

@@ -52,6 +52,16 @@ const ALLOWED: &[(&str, usize, &str)] = &[
         "the autoencoder runs on the CPU; the transformer is placed",
     ),
     (
+        "lora/src/generate/looped.rs",
+        1,
+        "what the autoencoder hears and says, which runs on the CPU",
+    ),
+    (
+        "lora/src/style/classifier.rs",
+        1,
+        "what the autoencoder hears, which runs on the CPU",
+    ),
+    (
         "lora/src/bin/lora-train/main.rs",
         3,
         "looks at a base that is not run: its tags, its sizes",

@@ -2,12 +2,14 @@
 
 mod architecture;
 mod bench;
+mod bundle;
 mod check;
 mod corpus;
 mod cuda;
 mod demo;
 mod devices;
 mod examples;
+mod hosts;
 mod instructions;
 mod loss_curve;
 mod parity;
@@ -54,6 +56,12 @@ enum Command {
     Corpus(corpus::CorpusArgs),
     /// Render the example recordings.
     Examples(examples::ExamplesArgs),
+    /// Build the plugin as CLAP and VST3 with its engine: bundle plugin --release.
+    Bundle(bundle::BundleArgs),
+    /// Put the bundled plugin and its engine where hosts look.
+    Install(bundle::InstallArgs),
+    /// Try the plugin in real hosts, as far as they are installed.
+    Hosts(hosts::HostsArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -70,5 +78,8 @@ fn main() -> anyhow::Result<()> {
         Command::Tags => tags::run(),
         Command::Corpus(args) => corpus::run(&args),
         Command::Examples(args) => examples::run(&args),
+        Command::Bundle(args) => bundle::bundle(&args),
+        Command::Install(args) => bundle::install(&args),
+        Command::Hosts(args) => hosts::run(&args),
     }
 }

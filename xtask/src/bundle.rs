@@ -1,0 +1,228 @@
+//! `cargo xtask bundle plugin --release` and `cargo xtask install`: the plugin as hosts want it, with its engine inside.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::workspace::Workspace;
+
+const PACKAGE: &str = "plugin";
+const ENGINE_PACKAGE: &str = "engine";
+const NAME: &str = "Lorelei";
+const ENGINE: &str = "lorelei-engine";
+/// Bytes that the bundle of one format and its engine should not exceed.
+const AIMED_BUNDLE_BYTES: u64 = 60_000_000;
+
+#[derive(Debug, Args)]
+pub(crate) struct BundleArgs {
+    /// The package, and options of cargo build such as --release or --target.
+    #[arg(required = true, allow_hyphen_values = true, trailing_var_arg = true)]
+    cargo: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
+    /// Put the CLAP plugin into this folder [default: the user's, ~/.clap on Linux].
+    #[arg(long)]
+    clap_dir: Option<PathBuf>,
+    /// Put the VST3 bundle into this folder [default: the user's, ~/.vst3 on Linux].
+    #[arg(long)]
+    vst3_dir: Option<PathBuf>,
+    /// Put the engine into this folder [default: the user's, ~/.local/share/lorelei/bin on Linux].
+    #[arg(long)]
+    engine_dir: Option<PathBuf>,
+}
+
+/// `cargo xtask bundle plugin --release`.
+pub(crate) fn release() -> Result<()> {
+    bundle(&BundleArgs {
+        cargo: [PACKAGE, "--release"].map(str::to_owned).to_vec(),
+    })
+}
+
+/// Builds the plugin and its engine and bundles them in `target/bundled`.
+pub(crate) fn bundle(args: &BundleArgs) -> Result<()> {
+    let workspace = Workspace::enter()?;
+    let [package, options @ ..] = args.cargo.as_slice() else {
+        bail!("name the package: cargo xtask bundle plugin --release");
+    };
+    if package != PACKAGE {
+        bail!("{package}: only the package {PACKAGE} is a plugin");
+    }
+    if !options.iter().any(|option| option == "--release") {
+        bail!("the engine is too slow without --release; add it");
+    }
+    let packages = [PACKAGE.to_owned(), ENGINE_PACKAGE.to_owned()];
+    nice_plug_xtask::build(&packages, options)?;
+    nice_plug_xtask::bundle(&workspace.target, PACKAGE, options, false)?;
+    let bundled = workspace.target.join("bundled");
+    let built = built_engine(&workspace.target, options);
+    // Beside the .clap file, and inside the VST3 bundle, each on its own complete.
+    let beside = bundled.join(built.file_name().context("the engine has no name")?);
+    let inside = resources(&bundled.join(format!("{NAME}.vst3")))
+        .join(beside.file_name().context("the engine has no name")?);
+    for place in [&beside, &inside] {
+        copy(&built, place)?;
+        strip(place);
+    }
+    for library in libraries(&bundled)? {
+        strip(&library);
+    }
+    for (name, bytes) in [
+        (
+            format!("{NAME}.vst3"),
+            size(&bundled.join(format!("{NAME}.vst3")))?,
+        ),
+        (
+            format!("{NAME}.clap and {ENGINE}"),
+            size(&bundled.join(format!("{NAME}.clap")))? + size(&beside)?,
+        ),
+    ] {
+        eprintln!("{name}: {:.1} MB", bytes as f64 / 1e6);
+        if bytes > AIMED_BUNDLE_BYTES {
+            eprintln!(
+                "that is more than the {} MB aimed at",
+                AIMED_BUNDLE_BYTES / 1_000_000
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Puts what was bundled where hosts look.
+pub(crate) fn install(args: &InstallArgs) -> Result<()> {
+    let workspace = Workspace::enter()?;
+    let bundled = workspace.target.join("bundled");
+    let home = dirs::home_dir().context("the system names no home folder")?;
+    let folders = Folders::of_user(&home)?;
+    let clap = args.clap_dir.clone().unwrap_or(folders.clap);
+    let vst3 = args.vst3_dir.clone().unwrap_or(folders.vst3);
+    let engine = args.engine_dir.clone().unwrap_or(folders.engine);
+    let engine_name = format!("{ENGINE}{}", std::env::consts::EXE_SUFFIX);
+    for (from, to) in [
+        (format!("{NAME}.clap"), clap),
+        (format!("{NAME}.vst3"), vst3),
+        (engine_name, engine),
+    ] {
+        let source = bundled.join(&from);
+        if !source.exists() {
+            bail!(
+                "{}: not there; run cargo xtask bundle plugin --release first",
+                source.display()
+            );
+        }
+        std::fs::create_dir_all(&to).with_context(|| to.display().to_string())?;
+        let place = to.join(&from);
+        copy(&source, &place)?;
+        eprintln!("{}", place.display());
+    }
+    Ok(())
+}
+
+/// Where hosts look for plugins of one user.
+struct Folders {
+    clap: PathBuf,
+    vst3: PathBuf,
+    engine: PathBuf,
+}
+
+impl Folders {
+    fn of_user(home: &Path) -> Result<Self> {
+        let engine = dirs::data_dir()
+            .context("the system names no data folder")?
+            .join("lorelei/bin");
+        let (clap, vst3) = if cfg!(target_os = "macos") {
+            let plugins = home.join("Library/Audio/Plug-Ins");
+            (plugins.join("CLAP"), plugins.join("VST3"))
+        } else if cfg!(windows) {
+            let common = dirs::data_local_dir()
+                .context("the system names no data folder")?
+                .join("Programs/Common");
+            (common.join("CLAP"), common.join("VST3"))
+        } else {
+            (home.join(".clap"), home.join(".vst3"))
+        };
+        Ok(Self { clap, vst3, engine })
+    }
+}
+
+fn built_engine(target: &Path, options: &[String]) -> PathBuf {
+    let named = options.iter().enumerate().find_map(|(place, option)| {
+        let value = option.strip_prefix("--target=").map(str::to_owned);
+        value.or_else(|| (option == "--target").then(|| options.get(place + 1).cloned())?)
+    });
+    let is_windows = named
+        .as_ref()
+        .map_or(cfg!(windows), |target| target.contains("windows"));
+    let folder = named.map_or(target.to_owned(), |triple| target.join(triple));
+    let suffix = if is_windows { ".exe" } else { "" };
+    folder.join("release").join(format!("{ENGINE}{suffix}"))
+}
+
+/// The folder of a bundle for what is no library.
+fn resources(bundle: &Path) -> PathBuf {
+    bundle.join("Contents").join("Resources")
+}
+
+fn libraries(bundled: &Path) -> Result<Vec<PathBuf>> {
+    let mut libraries = Vec::new();
+    for name in [format!("{NAME}.clap"), format!("{NAME}.vst3")] {
+        for entry in walkdir::WalkDir::new(bundled.join(name)) {
+            let entry = entry?;
+            let ending = entry.path().extension();
+            if entry.file_type().is_file()
+                && ending.is_some_and(|ending| ending == "clap" || ending == "so")
+            {
+                libraries.push(entry.into_path());
+            }
+        }
+    }
+    Ok(libraries)
+}
+
+/// Removes symbols, which only debuggers read, where the system has the tool for it.
+fn strip(path: &Path) {
+    if cfg!(target_os = "linux") {
+        // What cannot be stripped is larger and works as well.
+        let _ = Command::new("strip").arg(path).status();
+    }
+}
+
+fn size(path: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in walkdir::WalkDir::new(path) {
+        let metadata = entry?.metadata()?;
+        bytes += if metadata.is_file() {
+            metadata.len()
+        } else {
+            0
+        };
+    }
+    Ok(bytes)
+}
+
+/// Copies a file or a folder. A library that a host has open stays as it is in the host: the new one takes its name, not its place.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry?;
+        let relative = entry.path().strip_prefix(from)?;
+        let place = match relative.as_os_str().is_empty() {
+            true => to.to_owned(),
+            false => to.join(relative),
+        };
+        if entry.file_type().is_dir() {
+            std::fs::create_dir_all(&place).with_context(|| place.display().to_string())?;
+            continue;
+        }
+        if let Some(folder) = place.parent() {
+            std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        let aside = place.with_extension("new");
+        std::fs::copy(entry.path(), &aside)
+            .and_then(|_| std::fs::rename(&aside, &place))
+            .with_context(|| place.display().to_string())?;
+    }
+    Ok(())
+}
