@@ -76,7 +76,11 @@ pub(crate) fn run(args: &HostsArgs) -> Result<()> {
             plugin: &plugin,
             artefacts: &artefacts,
         };
-        let outcome = trial.run()?;
+        let mut outcome = trial.run()?;
+        if matches!(outcome, Outcome::Failed(_)) {
+            eprintln!("hosts: {name} {outcome}\nhosts: {name} is tried once more");
+            outcome = trial.run()?;
+        }
         eprintln!("hosts: {name} {outcome}");
         if matches!(outcome, Outcome::Failed(_)) {
             failed.push(name);
