@@ -106,18 +106,19 @@ fn flags<P: AsRef<Path>>(pairs: &[(&str, P)]) -> Vec<OsString> {
 
 /// Shows the command as it would be typed in the project's root, runs it there, and fails with it.
 fn program(workspace: &Workspace, name: &str, arguments: Vec<OsString>) -> Result<()> {
-    let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-    let path = workspace.target.join("release").join(file);
-    let mut command = Command::new(&path);
+    let mut command = workspace.program(name);
     command.args(arguments);
     let shown: Vec<String> = command
         .get_args()
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
     eprintln!("$ {name} {}", shown.join(" "));
-    let status = command
-        .status()
-        .with_context(|| format!("{} did not start", path.display()))?;
+    let status = command.status().with_context(|| {
+        format!(
+            "{} did not start",
+            Path::new(command.get_program()).display()
+        )
+    })?;
     if !status.success() {
         bail!("{name} ended with {status}");
     }

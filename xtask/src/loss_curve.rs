@@ -67,16 +67,9 @@ impl Row {
 pub(crate) fn run(args: &LossCurveArgs) -> Result<()> {
     let workspace = Workspace::enter()?;
     build()?;
-    let folder = workspace.target.join("loss-curve");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
-    }
-    std::fs::create_dir_all(&folder)?;
+    let folder = workspace.empty_folder("loss-curve")?;
     let segments = folder.join("segments");
-    let program = |name: &str| {
-        let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-        Command::new(workspace.target.join("release").join(file))
-    };
+    let program = |name: &str| workspace.program(name);
     output(program("cut-music").arg(RECORDINGS).arg(&segments))?;
     tag_every_second(&segments)?;
     eprintln!("training here ...");

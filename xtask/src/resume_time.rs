@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::workspace::Workspace;
@@ -32,16 +32,9 @@ pub(crate) fn run(args: &ResumeTimeArgs) -> Result<()> {
     ensure!(args.rounds > 0, "--rounds must be at least 1");
     let workspace = Workspace::enter()?;
     build()?;
-    let folder = workspace.target.join("resume-time");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
-    }
-    std::fs::create_dir_all(&folder)?;
+    let folder = workspace.empty_folder("resume-time")?;
     let segments = folder.join("segments");
-    let program = |name: &str| {
-        let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-        Command::new(workspace.target.join("release").join(file))
-    };
+    let program = |name: &str| workspace.program(name);
     let cut = program("cut-music")
         .arg(RECORDINGS)
         .arg(&segments)

@@ -1,6 +1,7 @@
 //! Where the project lies, whatever folder a command is typed in.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use cargo_metadata::MetadataCommand;
@@ -41,6 +42,25 @@ impl Workspace {
         std::env::set_current_dir(&workspace.root)
             .with_context(|| format!("entering {}", workspace.root.display()))?;
         Ok(workspace)
+    }
+
+    /// A folder of this name in the target folder, new and empty.
+    ///
+    /// # Errors
+    /// When the one that was there cannot be removed, or no new one can be made.
+    pub(crate) fn empty_folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.target.join(name);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
+        }
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    /// A program of the project as the release build has it.
+    pub(crate) fn program(&self, name: &str) -> Command {
+        let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+        Command::new(self.target.join("release").join(file))
     }
 }
 
