@@ -7,7 +7,8 @@
 //! rights.
 //!
 //! Where to look: `composer` holds harmony, form and parts; `style` one file for each style;
-//! `voice` the instruments; `effect` the effects; `render` puts them together. Times are in
+//! `voice` the instruments; `effect` the effects; `render` puts them together and `mastering` brings
+//! the sum to its loudness. Times are in
 //! seconds or in beats (quarter notes) as names say, pitches are MIDI numbers, and signals are
 //! `[frames]` per channel.
 //!
@@ -24,6 +25,7 @@ mod composer;
 mod dice;
 mod dsp;
 mod effect;
+mod mastering;
 mod render;
 mod score;
 mod style;
@@ -31,6 +33,7 @@ pub mod vocabulary;
 mod voice;
 
 pub use composer::key::{Key, Mode};
-pub use render::{CEILING_DB, Rendered, TARGET_DB, render};
+pub use mastering::{CEILING_DBTP, TARGET_LUFS};
+pub use render::{Rendered, VERSION, render};
 pub use score::{Drum, Note, Options, Score, Sound, Track};
 pub use style::{Style, UnknownStyle, compose};

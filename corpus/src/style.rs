@@ -9,9 +9,11 @@ mod gamelan;
 mod house;
 mod lofi;
 mod minimalism;
+mod modular;
 mod rock;
 mod solo_guitar;
 mod solo_piano;
+mod street_band;
 mod string_ensemble;
 mod synthwave;
 mod village;
@@ -61,6 +63,10 @@ pub enum Style {
     Village,
     /// Held out: bronze bars in a tuning of their own, gongs.
     Gamelan,
+    /// Held out: drifting loops on a scale without octaves, struck low-pass gates, echoes.
+    Modular,
+    /// Held out: trumpets, trombones, sousaphone and carried drums.
+    StreetBand,
 }
 
 /// A style's name that is not known.
@@ -91,7 +97,12 @@ const BASE: [Style; 15] = [
     Style::Zoo,
 ];
 
-const HELD_OUT: [Style; 2] = [Style::Village, Style::Gamelan];
+const HELD_OUT: [Style; 4] = [
+    Style::Village,
+    Style::Gamelan,
+    Style::Modular,
+    Style::StreetBand,
+];
 
 impl Style {
     /// Styles a base model may learn from, [`Style::Zoo`] last.
@@ -124,6 +135,8 @@ impl Style {
             Self::Zoo => "zoo",
             Self::Village => "village",
             Self::Gamelan => "gamelan",
+            Self::Modular => "modular",
+            Self::StreetBand => "street-band",
         }
     }
 }
@@ -172,6 +185,8 @@ pub fn compose(style: Style, seed: u64, options: &Options) -> Score {
         Style::Zoo => (&zoo::FRAME, zoo::write),
         Style::Village => (&village::FRAME, village::write),
         Style::Gamelan => (&gamelan::FRAME, gamelan::write),
+        Style::Modular => (&modular::FRAME, modular::write),
+        Style::StreetBand => (&street_band::FRAME, street_band::write),
     };
     let mut sketch = Sketch::new(style, seed, options, frame);
     write(&mut sketch);

@@ -1,12 +1,10 @@
-//! Loudness and peak of a finished piece.
+//! The level of a track where it sounds, and a limiter of peaks.
 
 /// Blocks over which loudness is measured.
 const BLOCK_SECS: f32 = 0.4;
 /// Blocks this far below the mean of the louder ones do not count, as in ITU-R BS.1770.
 const GATE_DB: f32 = -10.0;
 const LOOKAHEAD_SECS: f32 = 0.004;
-/// The limiter never takes more than this off the loudest peak: the piece is made softer instead.
-const MOST_REDUCTION_DB: f32 = 7.0;
 
 /// Root mean square of the parts where something sounds, over both channels.
 pub(crate) fn active_rms(left: &[f32], right: &[f32], sample_rate_hz: f32) -> f32 {
@@ -30,31 +28,8 @@ fn gated_mean(powers: &[f32], gate: f32) -> f32 {
     active.iter().sum::<f32>() / active.len().max(1) as f32
 }
 
-/// Brings a piece to `target_db` (root mean square) with peaks at most `ceiling_db`.
-pub(crate) fn normalise(
-    left: &mut [f32],
-    right: &mut [f32],
-    target_db: f32,
-    ceiling_db: f32,
-    sample_rate_hz: f32,
-) {
-    let rms = active_rms(left, right, sample_rate_hz).max(1e-9);
-    let peak = left
-        .iter()
-        .chain(right.iter())
-        .fold(1e-9_f32, |a, x| a.max(x.abs()));
-    let ceiling = 10.0_f32.powf(ceiling_db / 20.0);
-    let wanted = 10.0_f32.powf(target_db / 20.0) / rms;
-    let allowed = ceiling * 10.0_f32.powf(MOST_REDUCTION_DB / 20.0) / peak;
-    let gain = wanted.min(allowed);
-    for sample in left.iter_mut().chain(right.iter_mut()) {
-        *sample *= gain;
-    }
-    limit(left, right, ceiling, sample_rate_hz);
-}
-
 /// A limiter that sees a few milliseconds ahead, with a soft knee of 3 dB below the ceiling.
-fn limit(left: &mut [f32], right: &mut [f32], ceiling: f32, sample_rate_hz: f32) {
+pub(crate) fn limit(left: &mut [f32], right: &mut [f32], ceiling: f32, sample_rate_hz: f32) {
     let ahead = (LOOKAHEAD_SECS * sample_rate_hz) as usize;
     let mut wanted: Vec<f32> = left
         .iter()

@@ -26,7 +26,7 @@ static PALETTE: Palette = Palette {
 };
 
 pub(super) static FRAME: Frame = Frame {
-    tempo_bpm: (60.0, 96.0),
+    tempo_bpm: (60.0, 140.0),
     metres: &[(4, 3.0), (3, 1.0)],
     modes: &[
         (Mode::Major, 2.0),

@@ -21,7 +21,7 @@ static PALETTE: Palette = Palette {
 };
 
 pub(super) static FRAME: Frame = Frame {
-    tempo_bpm: (66.0, 168.0),
+    tempo_bpm: (60.0, 180.0),
     metres: &[(4, 1.0)],
     modes: &[(Mode::Mixolydian, 3.0), (Mode::Dorian, 1.0)],
     phrase_bars: &[(4, 1.0)],

@@ -21,7 +21,7 @@ static PALETTE: Palette = Palette {
 };
 
 pub(super) static FRAME: Frame = Frame {
-    tempo_bpm: (100.0, 178.0),
+    tempo_bpm: (96.0, 180.0),
     metres: &[(4, 6.0), (3, 1.0)],
     modes: &[
         (Mode::Major, 4.0),

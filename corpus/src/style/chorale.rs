@@ -3,7 +3,7 @@
 use crate::composer::harmony::Palette;
 use crate::composer::key::Mode;
 use crate::composer::sketch::{Event, Frame, Sketch};
-use crate::score::Mix;
+use crate::score::{Mix, Sound};
 use crate::voice::{Blown, Instrument, Organ};
 
 static PALETTE: Palette = Palette {
@@ -16,7 +16,7 @@ static PALETTE: Palette = Palette {
 };
 
 pub(super) static FRAME: Frame = Frame {
-    tempo_bpm: (60.0, 100.0),
+    tempo_bpm: (60.0, 140.0),
     metres: &[(4, 4.0), (3, 1.0)],
     modes: &[
         (Mode::Major, 3.0),
@@ -44,25 +44,61 @@ pub(super) fn write(sketch: &mut Sketch) {
     let (name, instrument): (_, Instrument) = if dice.chance(0.2) {
         ("choir", Blown::choir(dice).into())
     } else {
-        ("organ", Organ::pipe(dice).into())
+        ("organ", Organ::positive(dice).into())
     };
     let send = dice.range_f32(0.3, 0.8);
     let events = voices(sketch);
     let mix = Mix::new(0.0, 0.0, send).spread(0.5);
     let (bass, upper): (Vec<Event>, Vec<Event>) = events
         .into_iter()
-        .partition(|event| matches!(event.sound, crate::score::Sound::Pitch(p) if p < 48.0));
+        .partition(|event| matches!(event.sound, Sound::Pitch(p) if p < 48.0));
     sketch.add(name, instrument, upper, mix);
-    let pedal = Organ::pipe(&mut sketch.dice);
+    let bass = if sketch.dice.chance(0.65) {
+        walked(sketch, &bass)
+    } else {
+        bass
+    };
+    let pedal = Organ::positive(&mut sketch.dice);
     sketch.add("organ", pedal, bass, Mix::new(-3.0, 0.0, send));
-    for tag in ["calm", "reverberant"] {
-        sketch.tag(tag);
+    sketch.tag("reverberant");
+    if sketch.tempo_bpm < 110.0 {
+        sketch.tag("calm");
     }
     sketch.tag(if sketch.key.mode.is_major() {
         "bright"
     } else {
         "dark"
     });
+}
+
+/// The bass as a walk: a note to each beat, by step of the scale towards the next root.
+fn walked(sketch: &Sketch, bass: &[Event]) -> Vec<Event> {
+    let key = sketch.key;
+    let degree = |event: &Event| match event.sound {
+        Sound::Pitch(midi) => key.nearest_degree(midi),
+        Sound::Drum(_) => 0,
+    };
+    let mut events = Vec::new();
+    for (index, event) in bass.iter().enumerate() {
+        let beats = event.beats.round();
+        let Some(next) = bass.get(index + 1).filter(|_| beats >= 2.0) else {
+            events.push(*event);
+            continue;
+        };
+        let from = degree(event);
+        // Away and back where the root stays.
+        let direction = match degree(next) - from {
+            0 => 1,
+            way => way.signum(),
+        };
+        events.extend((0..beats as i32).map(|beat| Event {
+            beat: event.beat + f64::from(beat),
+            beats: 0.85,
+            sound: Sound::Pitch(key.degree(from + direction * beat)),
+            ..*event
+        }));
+    }
+    events
 }
 
 /// Bass on roots, a soprano that moves by step, two voices between.
@@ -72,7 +108,7 @@ fn voices(sketch: &mut Sketch) -> Vec<Event> {
     let mut events = Vec::new();
     let mut soprano = 72.0_f32;
     for slot in sketch.form.slots(|_| true) {
-        let hold = if slot.section.label == 'E' { 1.0 } else { 0.96 };
+        let hold = if slot.section.label == 'E' { 1.0 } else { 0.9 };
         let bass = slot.chord.root_from(key, 36.0);
         let tones: Vec<f32> = (0..3)
             .flat_map(|octave| slot.chord.voicing(key, 54.0 + 12.0 * octave as f32, 4))

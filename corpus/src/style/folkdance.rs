@@ -21,7 +21,7 @@ static PALETTE: Palette = Palette {
 };
 
 pub(super) static FRAME: Frame = Frame {
-    tempo_bpm: (84.0, 176.0),
+    tempo_bpm: (84.0, 180.0),
     metres: &[(4, 4.0), (6, 2.0), (3, 1.0)],
     modes: &[
         (Mode::Dorian, 4.0),

@@ -34,7 +34,7 @@ pub(super) static PALETTE: Palette = Palette {
 };
 
 pub(super) static FRAME: Frame = Frame {
-    tempo_bpm: (108.0, 138.0),
+    tempo_bpm: (112.0, 164.0),
     metres: &[(4, 1.0)],
     modes: &[
         (Mode::Minor, 4.0),

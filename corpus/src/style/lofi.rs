@@ -21,7 +21,7 @@ static PALETTE: Palette = Palette {
 };
 
 pub(super) static FRAME: Frame = Frame {
-    tempo_bpm: (62.0, 98.0),
+    tempo_bpm: (60.0, 108.0),
     metres: &[(4, 1.0)],
     modes: &[(Mode::Major, 3.0), (Mode::Minor, 2.0), (Mode::Dorian, 2.0)],
     phrase_bars: &[(4, 3.0), (2, 1.0)],

@@ -18,7 +18,7 @@ static PALETTE: Palette = Palette {
 };
 
 pub(super) static FRAME: Frame = Frame {
-    tempo_bpm: (84.0, 160.0),
+    tempo_bpm: (84.0, 180.0),
     metres: &[(4, 3.0), (3, 2.0), (6, 1.0)],
     modes: &[
         (Mode::Major, 3.0),
@@ -33,6 +33,7 @@ pub(super) static FRAME: Frame = Frame {
 pub(super) fn write(sketch: &mut Sketch) {
     sketch.looseness_secs = 0.003;
     let players = 2 + sketch.dice.below(3);
+    pulse(sketch);
     for player in 0..players {
         mallets(sketch, player, players);
     }
@@ -49,6 +50,30 @@ pub(super) fn write(sketch: &mut Sketch) {
     for tag in ["bright", "dense"] {
         sketch.tag(tag);
     }
+}
+
+/// The same high note on every beat from beginning to end: what the players count by.
+fn pulse(sketch: &mut Sketch) {
+    let dice = &mut sketch.dice;
+    let voice = Modal::xylophone(dice);
+    let level_db = dice.range_f32(-7.0, -4.0);
+    let mut pitch = sketch.key.degree(7);
+    if pitch > 78.0 {
+        pitch -= 12.0;
+    }
+    let last = (sketch.total_beats() - sketch.bar_beats()) as usize;
+    let events = (0..=last)
+        .flat_map(|beat| {
+            let accent = if beat % sketch.beats_per_bar == 0 {
+                0.9
+            } else {
+                0.75
+            };
+            [(pitch, accent), (pitch + 12.0, 0.6 * accent)]
+                .map(|(pitch, accent)| Event::pitch(beat as f64, 0.5, pitch, accent))
+        })
+        .collect();
+    sketch.add("marimba", voice, events, Mix::new(level_db, 0.0, 0.15));
 }
 
 /// A pattern of degrees over two beats or a bar, kept, moved by the harmony.

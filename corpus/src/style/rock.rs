@@ -27,7 +27,7 @@ static PALETTE: Palette = Palette {
 };
 
 pub(super) static FRAME: Frame = Frame {
-    tempo_bpm: (76.0, 176.0),
+    tempo_bpm: (76.0, 180.0),
     metres: &[(4, 8.0), (3, 1.0)],
     modes: &[
         (Mode::Minor, 4.0),

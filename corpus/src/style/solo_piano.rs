@@ -19,7 +19,7 @@ static PALETTE: Palette = Palette {
 };
 
 pub(super) static FRAME: Frame = Frame {
-    tempo_bpm: (60.0, 150.0),
+    tempo_bpm: (60.0, 180.0),
     metres: &[(4, 4.0), (3, 2.0), (6, 1.0)],
     modes: &[
         (Mode::Major, 4.0),

@@ -21,7 +21,7 @@ static PALETTE: Palette = Palette {
 };
 
 pub(super) static FRAME: Frame = Frame {
-    tempo_bpm: (70.0, 122.0),
+    tempo_bpm: (70.0, 170.0),
     metres: &[(4, 1.0)],
     modes: &[(Mode::Minor, 5.0), (Mode::Dorian, 1.0), (Mode::Major, 1.5)],
     phrase_bars: &[(4, 2.0), (8, 1.0)],

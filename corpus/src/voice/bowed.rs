@@ -59,6 +59,26 @@ impl Bowed {
         }
     }
 
+    /// The ensemble with short strokes, a new one for each note.
+    pub(crate) fn detached(dice: &mut Dice) -> Self {
+        Self {
+            bow_noise: dice.range_f32(0.06, 0.14),
+            envelope: Adsr::new(
+                dice.range_f32(0.008, 0.018),
+                dice.range_f32(0.2, 0.4),
+                0.25,
+                dice.range_f32(0.05, 0.09),
+            ),
+            ..Self::ensemble(dice)
+        }
+    }
+
+    /// The same players in a quicker piece: no note takes longer to speak than this.
+    pub(crate) fn speaking_within(mut self, secs: f32) -> Self {
+        self.envelope.attack_secs = self.envelope.attack_secs.min(secs);
+        self
+    }
+
     /// A single cello or viola.
     pub(crate) fn cello(dice: &mut Dice) -> Self {
         Self {

@@ -108,6 +108,21 @@ impl Kit {
         }
     }
 
+    /// Drums that are carried: a wide bass drum, a snare with a tight skin.
+    pub(crate) fn street(dice: &mut Dice) -> Self {
+        Self {
+            kick_hz: dice.range_f32(58.0, 74.0),
+            kick_sweep: dice.range_f32(1.3, 1.8),
+            kick_secs: dice.range_f32(0.4, 0.6),
+            kick_click: dice.range_f32(0.3, 0.7),
+            snare_hz: dice.range_f32(230.0, 300.0),
+            snare_secs: dice.range_f32(0.13, 0.22),
+            snare_noise: dice.range_f32(0.9, 1.3),
+            hat_hz: dice.log_range(4500.0, 7000.0),
+            ..Self::base(dice)
+        }
+    }
+
     pub(crate) fn hand(dice: &mut Dice) -> Self {
         Self::base(dice)
     }

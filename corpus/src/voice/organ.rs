@@ -65,6 +65,20 @@ impl Organ {
         }
     }
 
+    /// Small pipes that speak at once: each note is heard to begin.
+    pub(crate) fn positive(dice: &mut Dice) -> Self {
+        Self {
+            envelope: Adsr::new(
+                dice.range_f32(0.006, 0.02),
+                1.0,
+                1.0,
+                dice.range_f32(0.06, 0.15),
+            ),
+            chiff: dice.range_f32(0.2, 0.45),
+            ..Self::pipe(dice)
+        }
+    }
+
     pub(crate) fn drawbar(dice: &mut Dice) -> Self {
         let bars = [0.5, 1.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0];
         let mut ranks: Vec<Rank> = bars

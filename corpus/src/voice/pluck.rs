@@ -239,29 +239,8 @@ pub(super) fn release(out: &mut [f32], tone: &Tone, release_secs: f32) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::measured_hz;
     use super::*;
-
-    /// The frequency near `expected_hz` with the greatest correlation at many periods' lag.
-    fn measured_hz(signal: &[f32], expected_hz: f32, sample_rate_hz: f32) -> f32 {
-        let power = |hz: f32| -> f32 {
-            let (mut re, mut im) = (0.0_f64, 0.0_f64);
-            for (i, x) in signal.iter().enumerate() {
-                let angle =
-                    std::f64::consts::TAU * f64::from(hz) * i as f64 / f64::from(sample_rate_hz);
-                let window = (std::f64::consts::PI * i as f64 / signal.len() as f64).sin();
-                re += f64::from(*x) * window * angle.cos();
-                im += f64::from(*x) * window * angle.sin();
-            }
-            (re * re + im * im) as f32
-        };
-        let best = |centre_hz: f32, step_cents: f32| -> f32 {
-            (-15..=15)
-                .map(|step| centre_hz * (step as f32 * step_cents / 1200.0).exp2())
-                .max_by(|a, b| power(*a).total_cmp(&power(*b)))
-                .unwrap_or(0.0)
-        };
-        best(best(expected_hz, 2.0), 0.2)
-    }
 
     #[test]
     fn string_sounds_within_five_cents_of_the_pitch() {
