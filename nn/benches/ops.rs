@@ -105,7 +105,11 @@ fn precisions(criterion: &mut Criterion) {
         };
         let change = TrainedChange::new(&layer, &options, &Stream::new(1)).expect("a change");
         layer.attach_trained(&change).expect("it fits");
-        let forward = || layer.forward(x.as_tensor(), &Mode::Inference);
+        let training = Mode::Training {
+            dropout: Stream::new(2),
+            checkpoints: None,
+        };
+        let forward = || layer.forward(x.as_tensor(), &training);
         group.bench_function(format!("{name} of rank 8, forward and backward"), |bench| {
             bench.iter(|| black_box(forward().and_then(|y| y.sum_all()?.backward()).expect("y")));
         });

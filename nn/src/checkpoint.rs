@@ -52,7 +52,7 @@ impl Checkpoints {
     /// # Errors
     /// When an operation's backward fails.
     pub fn backward(&self, loss: &Tensor) -> Result<GradStore> {
-        let mut gradients = loss.backward()?;
+        let mut gradients = gradients_of_variables(loss)?;
         if let Some(inside) = self.lock().take() {
             gradients.extend(inside)?;
         }
@@ -154,7 +154,7 @@ impl Part {
             });
         }
         let result = (self.work)(&leaves, &self.mode.recomputing())?;
-        let mut gradients = result.apply_op1(Seed(gradient.clone()))?.backward()?;
+        let mut gradients = gradients_of_variables(&result.apply_op1(Seed(gradient.clone()))?)?;
         let for_inputs = std::array::from_fn(|index| {
             leaves[index]
                 .is_variable()
@@ -164,6 +164,24 @@ impl Part {
         self.checkpoints.add(gradients)?;
         Ok(for_inputs)
     }
+}
+
+/// The gradients of variables alone, each by itself. What candle returns holds more: gradients of all constants that the graph was made of,
+/// and behind those of variables the graph itself, so that every part of a step, and every checkpointed part that ran again, would stay in
+/// memory until the step is done.
+///
+/// # Errors
+/// When an operation's backward fails.
+pub fn gradients_of_variables(loss: &Tensor) -> Result<GradStore> {
+    let nodes = loss.sorted_nodes();
+    let mut all = loss.backward()?;
+    let mut own = GradStore::default();
+    for variable in nodes.into_iter().filter(|node| node.is_variable()) {
+        if let Some(gradient) = all.remove(variable) {
+            own.insert(variable, gradient.detach());
+        }
+    }
+    Ok(own)
 }
 
 /// A scalar whose gradient for its argument is the given one. A sum of products would do the same, but candle then keeps
@@ -315,6 +333,23 @@ mod tests {
             y.to_vec2::<f32>().unwrap(),
             x.sqr().unwrap().to_vec2::<f32>().unwrap()
         );
+    }
+
+    /// A store that held the graph would keep every part of a step in memory.
+    #[test]
+    fn gradients_hold_no_graph_and_are_those_of_variables_alone() {
+        let x = Var::from_tensor(&pseudo_random((2, 3), 1)).unwrap();
+        let constant = pseudo_random((2, 3), 2);
+        for checkpoints in [None, Some(Checkpoints::default())] {
+            let mode = training(checkpoints.clone());
+            let hidden = x.sqr().unwrap();
+            let factor = constant.clone();
+            let product = checkpointed(&[&hidden], &mode, move |inputs, _| &inputs[0] * &factor);
+            let loss = product.unwrap().sum_all().unwrap();
+            let store = checkpoints.unwrap_or_default().backward(&loss).unwrap();
+            assert_eq!(store.get_ids().count(), 1);
+            assert!(!store.get(&x).unwrap().track_op());
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //! | [`interval`] | stretches of a flow's time that adapters may be limited to |
 //! | [`checkpoint`] | parts that run again in the backward pass instead of keeping their intermediates |
 //! | [`gradients_in_shares`] | a batch in parts, side by side |
-//! | [`optimizer`], [`schedule`] | AdamW, clipping, learning rate |
+//! | [`optimizer`], [`muon`], [`schedule`] | AdamW, clipping, Muon for matrices trained from scratch, learning rate |
 //! | [`process`] | settings that a binary makes first |
 //!
 //! Tensors are f32. Shapes are written `[batch, frames, features]` for transformers and `[batch, channels, frames]`
@@ -44,6 +44,7 @@ mod known;
 pub mod linear;
 mod matrix;
 pub mod mode;
+pub mod muon;
 pub mod ops;
 pub mod optimizer;
 pub mod process;
@@ -54,13 +55,14 @@ mod simd;
 mod storage;
 pub mod weights;
 
-pub use checkpoint::{Checkpoints, checkpointed};
+pub use checkpoint::{Checkpoints, checkpointed, gradients_of_variables};
 pub use interval::TimeInterval;
 pub use linear::{
     Delta, FourBit, FourBitCode, Linear, LoraWeights, Magnitude, TrainedChange, TrainedMethod,
     TrainedOptions, VisitLinears, WeightChange, WeightPrecision,
 };
 pub use mode::Mode;
+pub use muon::{Muon, MuonOptions};
 pub use optimizer::{AdamW, AdamWOptions, clip_factor};
 pub use random::Stream;
 pub use schedule::WarmupCosine;

@@ -380,8 +380,22 @@ impl Linear {
 
     /// Whether some of what is attached acts at one of these times of a flow's way and not at the other one.
     pub fn differs_between(&self, one: f32, other: f32) -> bool {
-        self.times()
-            .any(|times| times.contains(one) != times.contains(other))
+        // The same factors may be attached twice, for times that meet.
+        let acting = |time: f32| -> Vec<_> {
+            let acting = self
+                .adapters
+                .iter()
+                .filter(|limited| limited.times.contains(time));
+            let known_by = |limited: &Limited| {
+                let LoraWeights { a, b, scale, .. } = &limited.adapter;
+                (a.id(), b.id(), scale.to_bits())
+            };
+            acting.map(known_by).collect()
+        };
+        let changed = |attached: &change::Attached| {
+            attached.times.contains(one) != attached.times.contains(other)
+        };
+        acting(one) != acting(other) || self.changes.iter().any(changed)
     }
 
     /// The times of everything finished that is attached.

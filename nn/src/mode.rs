@@ -3,8 +3,11 @@
 use crate::checkpoint::Checkpoints;
 use crate::interval::TimeInterval;
 use crate::random::Stream;
+use candle_core::{Tensor, Var};
 
-/// Passed down through every forward: dropout happens in training only, with numbers of this stream.
+/// Passed down through every forward: dropout happens in training only, with numbers of this stream, and what is trained
+/// on layers ([`TrainedChange`](crate::TrainedChange)) has gradients there alone. In other modes nothing is kept for a
+/// backward pass, so that a look at held-out data costs no more memory than the widest layer.
 #[derive(Clone, Debug)]
 pub enum Mode {
     /// No dropout.
@@ -30,6 +33,14 @@ impl Mode {
         match self {
             Self::Inference | Self::Sampling { .. } => None,
             Self::Training { dropout, .. } => Some(dropout.named(name)),
+        }
+    }
+
+    /// A variable that is trained, as this mode sees it: with a gradient in training, else as it is now.
+    pub fn of_variable(&self, variable: &Var) -> Tensor {
+        match self {
+            Self::Inference | Self::Sampling { .. } => variable.as_detached_tensor(),
+            Self::Training { .. } => variable.as_tensor().clone(),
         }
     }
 

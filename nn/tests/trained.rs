@@ -257,7 +257,7 @@ fn gradients_are_those_of_the_definition() {
                 }
 
                 let expected = definition(&inputs).unwrap();
-                let found = trained.forward(&x, &Mode::Inference).unwrap();
+                let found = trained.forward(&x, &training()).unwrap();
                 assert_close(&name, &found, &expected, 1e-5);
                 let (found, expected) = (backward(&found), backward(&expected));
                 for input in &inputs {
@@ -373,6 +373,24 @@ fn gradients_go_to_the_change_alone() {
         assert!(gradients.get(&base.weight().unwrap()).is_none());
         assert!(gradients.get(base.bias().unwrap()).is_none());
         assert!(gradients.get(&x).is_none());
+    }
+}
+
+/// Held-out data is looked at without anything kept for a backward pass.
+#[test]
+fn only_training_keeps_what_gradients_need() {
+    for options in all_options() {
+        let base = layer(WeightPrecision::F32);
+        let change = moved(&base, &options);
+        let trained = with(&base, &change);
+        let x = pseudo_random((2, 3, INPUTS), 1);
+        for mode in [Mode::Inference, Mode::Sampling { time: 0.5 }] {
+            assert!(
+                !trained.forward(&x, &mode).unwrap().track_op(),
+                "{options:?}"
+            );
+        }
+        assert!(trained.forward(&x, &training()).unwrap().track_op());
     }
 }
 

@@ -187,8 +187,8 @@ impl TrainedChange {
             }
             Parts::Kronecker { outer, inner } => {
                 let delta = Delta::Kronecker {
-                    outer: outer.matrix()?.copy()?.detach(),
-                    inner: inner.matrix()?.copy()?.detach(),
+                    outer: outer.matrix(&Mode::Inference)?.copy()?,
+                    inner: inner.matrix(&Mode::Inference)?.copy()?,
                 };
                 (delta, None)
             }
@@ -226,14 +226,16 @@ impl TrainedChange {
         if self.dropout > 0.0 && mode.dropout(layer.name()).is_some() {
             return Ok(None);
         }
-        let gain = self.gain(layer, a, b, lengths)?;
+        let gain = self.gain(layer, a, b, lengths, mode)?;
         // Its values are needed even if the layer's are not: the gain's gradient is made of them.
         let moved = match x.device().is_cpu() {
             true => {
                 let base = Some((&layer.weight, None));
-                op::adapted(x, base, &self.low_rank(a, b), None, true)?
+                op::adapted(x, base, &self.low_rank(a, b, mode), None, true)?
             }
-            false => (composed::frozen(x, &layer.weight)? + self.low_rank_product(x, a, b)?)?,
+            false => {
+                (composed::frozen(x, &layer.weight)? + self.low_rank_product(x, a, b, mode)?)?
+            }
         };
         with_gain(&moved, &gain, layer.bias()).map(Some)
     }
@@ -255,25 +257,25 @@ impl TrainedChange {
                 b,
                 lengths: None,
             } => match x.device().is_cpu() {
-                true => op::adapted(x, None, &self.low_rank(a, b), keep, needed),
-                false => self.low_rank_product(&self.dropped(x, keep)?, a, b),
+                true => op::adapted(x, None, &self.low_rank(a, b, mode), keep, needed),
+                false => self.low_rank_product(&self.dropped(x, keep)?, a, b, mode),
             },
             Parts::LowRank {
                 a,
                 b,
                 lengths: Some(lengths),
             } => {
-                let gain = self.gain(layer, a, b, lengths)?;
+                let gain = self.gain(layer, a, b, lengths, mode)?;
                 let x = self.dropped(x, keep)?;
                 let base = layer.bare_product(&x)?;
                 let low = match x.device().is_cpu() {
-                    true => op::adapted(&x, None, &self.low_rank(a, b), None, true)?,
-                    false => self.low_rank_product(&x, a, b)?,
+                    true => op::adapted(&x, None, &self.low_rank(a, b, mode), None, true)?,
+                    false => self.low_rank_product(&x, a, b, mode)?,
                 };
                 with_gain(&base, &(&gain - 1.0)?, None)? + with_gain(&low, &gain, None)?
             }
             Parts::Kronecker { outer, inner } => {
-                let (outer, inner) = (outer.matrix()?, inner.matrix()?);
+                let (outer, inner) = (outer.matrix(mode)?, inner.matrix(mode)?);
                 match x.device().is_cpu() {
                     true => kronecker::product(x, &outer, &inner, self.scale, needed),
                     false => Delta::Kronecker { outer, inner }.apply(x)? * self.scale,
@@ -282,17 +284,18 @@ impl TrainedChange {
         }
     }
 
-    fn low_rank(&self, a: &Var, b: &Var) -> LoraWeights {
+    fn low_rank(&self, a: &Var, b: &Var, mode: &Mode) -> LoraWeights {
         LoraWeights {
-            a: a.as_tensor().clone(),
-            b: b.as_tensor().clone(),
+            a: mode.of_variable(a),
+            b: mode.of_variable(b),
             scale: self.scale,
             dropout: self.dropout,
         }
     }
 
     /// `scale x A^T B^T` by stock operations.
-    fn low_rank_product(&self, x: &Tensor, a: &Var, b: &Var) -> Result<Tensor> {
+    fn low_rank_product(&self, x: &Tensor, a: &Var, b: &Var, mode: &Mode) -> Result<Tensor> {
+        let (a, b) = (mode.of_variable(a), mode.of_variable(b));
         x.matmul(&a.t()?)?.matmul(&b.t()?)? * self.scale
     }
 
@@ -305,7 +308,14 @@ impl TrainedChange {
     }
 
     /// `magnitude / norm`, `[out_features]`, with a gradient for the magnitude alone.
-    fn gain(&self, layer: &Linear, a: &Var, b: &Var, lengths: &Lengths) -> Result<Tensor> {
+    fn gain(
+        &self,
+        layer: &Linear,
+        a: &Var,
+        b: &Var,
+        lengths: &Lengths,
+        mode: &Mode,
+    ) -> Result<Tensor> {
         let wide = |tensor: &Tensor| tensor.to_dtype(DType::F64);
         let a = a.as_tensor().detach();
         let (projected, a, b) = (
@@ -320,7 +330,7 @@ impl TrainedChange {
         let norm = norm_of(&squares)?;
         // A row of zeros has no direction that could be brought to a length.
         let divisor = (&norm + norm.eq(0.0)?.to_dtype(DType::F32)?)?;
-        lengths.magnitude.as_tensor() / divisor
+        mode.of_variable(&lengths.magnitude) / divisor
     }
 }
 
@@ -414,10 +424,10 @@ impl Factor {
         }
     }
 
-    fn matrix(&self) -> Result<Tensor> {
+    fn matrix(&self, mode: &Mode) -> Result<Tensor> {
         match self {
-            Self::Whole(matrix) => Ok(matrix.as_tensor().clone()),
-            Self::Product { a, b } => a.matmul(b),
+            Self::Whole(matrix) => Ok(mode.of_variable(matrix)),
+            Self::Product { a, b } => mode.of_variable(a).matmul(&mode.of_variable(b)),
         }
     }
 }
