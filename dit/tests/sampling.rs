@@ -10,7 +10,9 @@ mod common;
 use candle_core::Tensor;
 use common::{golden, model, tokens};
 use dit::diffrhythm::{Drops, Inputs};
-use dit::flow::{Request, Sampling, half_precision_grid, half_precision_time, sample, time_grid};
+use dit::flow::{
+    Request, Sampling, Solver, half_precision_grid, half_precision_time, sample, time_grid,
+};
 use nn::{LoraWeights, Mode, TimeInterval, VisitLinears};
 use std::ops::Range;
 use testing::{assert_close, assert_equal, device, pseudo_random_on};
@@ -35,6 +37,7 @@ fn known_frames_come_out_as_they_went_in() {
     };
     let sampling = Sampling {
         points: 3,
+        solver: Solver::Euler,
         sway: None,
         guidance: 4.0,
         half_precision_times: false,
@@ -71,6 +74,7 @@ fn requests_that_do_not_fit_are_errors_and_progress_can_stop() {
     };
     let sampling = Sampling {
         points: 4,
+        solver: Solver::Euler,
         sway: None,
         guidance: 2.0,
         half_precision_times: false,
@@ -142,6 +146,7 @@ fn times_in_half_precision_are_those_the_model_sees_and_steps_by() {
     const POINTS: usize = 8;
     let sampling = Sampling {
         points: POINTS,
+        solver: Solver::Euler,
         sway: None,
         guidance: 0.0,
         half_precision_times: true,
@@ -223,6 +228,7 @@ fn way_with(adapters: &[(&str, f32, f32)], later_style: Option<f32>) -> Vec<Tens
     };
     let sampling = Sampling {
         points: 5,
+        solver: Solver::Euler,
         sway: None,
         guidance: 4.0,
         half_precision_times: true,

@@ -86,6 +86,15 @@ impl Block {
     }
 }
 
+impl Block {
+    pub(crate) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        [
+            &self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down,
+        ]
+        .into_iter()
+    }
+}
+
 impl VisitLinears for Block {
     fn visit_linears(&mut self, visit: &mut dyn FnMut(&mut Linear)) {
         for linear in [

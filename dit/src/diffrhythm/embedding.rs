@@ -70,6 +70,12 @@ impl TimeEmbedding {
     }
 }
 
+impl TimeEmbedding {
+    pub(crate) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        [&self.first, &self.second].into_iter()
+    }
+}
+
 impl VisitLinears for TimeEmbedding {
     fn visit_linears(&mut self, visit: &mut dyn FnMut(&mut Linear)) {
         visit(&mut self.first);
@@ -140,6 +146,12 @@ impl InputEmbedding {
         let embedded = (positions.transpose(1, 2)?.contiguous()? + projected)?;
         trace("input_embed", &embedded);
         Ok(embedded)
+    }
+}
+
+impl InputEmbedding {
+    pub(crate) fn linear(&self) -> &Linear {
+        &self.proj
     }
 }
 

@@ -178,6 +178,18 @@ impl DiffusionTransformer {
         linears.any(|linear| linear.differs_between(one, other))
     }
 
+    /// Whether adapters that act at some times alone make another model of this at one time than at the other.
+    pub fn differs_between(&self, one: f32, other: f32) -> bool {
+        let times = [&self.time, &self.start_time];
+        let times = times.into_iter().chain(&self.duration);
+        let mut linears = times
+            .flat_map(TimeEmbedding::linears)
+            .chain(self.blocks.iter().flat_map(Block::linears))
+            .chain([self.input.linear(), &self.norm, &self.output]);
+        linears.any(|linear| linear.differs_between(one, other))
+            || self.text_differs_between(one, other)
+    }
+
     /// [`forward_traced`](Self::forward_traced) with the text encoded before; `inputs.text` is not looked at.
     ///
     /// # Errors

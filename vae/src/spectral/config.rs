@@ -1,8 +1,14 @@
 //! The configuration that the recipe exports beside its weights.
 
 use serde::{Deserialize, Serialize};
+use spectrum::WarpedAxis;
 
 use crate::VaeError;
+
+/// Where magnitudes begin to count less.
+const WEIGHT_CORNER_HZ: f64 = 3000.0;
+/// Weight of the stereo parameters.
+const STEREO_WEIGHT: f32 = 2.0;
 
 /// Larger sizes overflow products of sizes, and no model comes near.
 const LARGEST: usize = 1 << 20;
@@ -29,6 +35,10 @@ pub struct SpectralConfig {
     pub stereo_bands: usize,
     /// A band with less power than this in both channels is centred and coherent.
     pub stereo_energy_floor: f32,
+    /// Whether a band of the warped axis holds the root of its mean power. Otherwise it holds its mean magnitude, as the first base has it:
+    /// single partials among wide bands then lose the more of their level the wider the band is.
+    #[serde(default)]
+    pub averages_power: bool,
     /// Channels of the latents.
     pub latent_channels: usize,
     /// Channels inside the encoder.
@@ -116,5 +126,25 @@ impl SpectralConfig {
     /// Length of a feature vector.
     pub fn features(&self) -> usize {
         self.magnitude_features() + 2 * self.stereo_bands
+    }
+
+    /// How much each feature counts, `[features]`: log magnitudes by `1 / (1 + f / 3 kHz)`, because three quarters of the
+    /// bins lie above the range where pitch is heard; stereo parameters more, because they lie in -1 to 1 while log magnitudes spread over
+    /// several nepers.
+    ///
+    /// # Errors
+    /// When the sizes make no axis.
+    pub fn feature_weights(&self) -> Result<Vec<f32>, VaeError> {
+        let axis = WarpedAxis::new(
+            self.spectrum_bins(),
+            self.linear_bins,
+            self.logarithmic_bins,
+        )?;
+        let bin_hz = f64::from(self.sample_rate_hz) / self.fft_size as f64;
+        let weight = |centre: &f64| (1.0 / (1.0 + centre * bin_hz / WEIGHT_CORNER_HZ)) as f32;
+        let of_frame: Vec<f32> = axis.centres().iter().map(weight).collect();
+        let mut weights = of_frame.repeat(self.frames_per_latent);
+        weights.resize(self.features(), STEREO_WEIGHT);
+        Ok(weights)
     }
 }

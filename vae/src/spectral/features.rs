@@ -19,6 +19,7 @@ pub struct SpectralFeatures {
     features: usize,
     magnitude_floor: f32,
     energy_floor: f32,
+    averages_power: bool,
     /// Half the window's sum: the magnitude of a full-scale sine in the raw transform.
     full_scale: f32,
 }
@@ -39,6 +40,7 @@ impl SpectralFeatures {
             features: config.features(),
             magnitude_floor: config.magnitude_floor,
             energy_floor: config.stereo_energy_floor,
+            averages_power: config.averages_power,
             full_scale: spectrum::hann_periodic(config.fft_size).iter().sum::<f32>() / 2.0,
         })
     }
@@ -107,11 +109,19 @@ impl SpectralFeatures {
         let frames = left.chunks_exact(bins).zip(right.chunks_exact(bins));
         for (log, (left, right)) in logs.chunks_exact_mut(self.warp.bands()).zip(frames) {
             for ((magnitude, left), right) in magnitudes.iter_mut().zip(left).zip(right) {
-                *magnitude = ((left.norm_sqr() + right.norm_sqr()) / 2.0).sqrt();
+                let power = (left.norm_sqr() + right.norm_sqr()) / 2.0;
+                *magnitude = match self.averages_power {
+                    true => power,
+                    false => power.sqrt(),
+                };
             }
             self.warp.apply_frame(magnitudes, log);
             for value in log {
-                *value = (*value + self.magnitude_floor).ln();
+                let magnitude = match self.averages_power {
+                    true => value.sqrt(),
+                    false => *value,
+                };
+                *value = (magnitude + self.magnitude_floor).ln();
             }
         }
         stereo::measure(&self.edges, self.energy_floor, left, right, stereo);

@@ -75,10 +75,7 @@ impl SpectralAutoencoder {
 
     /// Feature vectors `[batch, latent_frames, features]` to latents `[batch, latent_channels, latent_frames]`.
     pub fn encode_features(&self, features: &Tensor) -> Result<Tensor, VaeError> {
-        let weighted = features
-            .broadcast_sub(&self.feature_mean)?
-            .broadcast_mul(&self.feature_weight)?;
-        let raw = self.encoder.forward(&weighted)?;
+        let raw = self.encode_weighted(&self.weigh(features)?)?;
         let latents = raw
             .broadcast_sub(&self.latent_mean)?
             .broadcast_div(&self.latent_scale)?;
@@ -91,10 +88,38 @@ impl SpectralAutoencoder {
         let raw = latents
             .broadcast_mul(&self.latent_scale)?
             .broadcast_add(&self.latent_mean)?;
-        let weighted = self.decoder.forward(&raw)?;
+        self.unweigh(&self.decode_weighted(&raw)?)
+    }
+
+    /// What the encoder sees of features `[batch, latent_frames, features]`: centred, and emphasised by how much the ear needs them.
+    pub fn weigh(&self, features: &Tensor) -> Result<Tensor, VaeError> {
+        Ok(features
+            .broadcast_sub(&self.feature_mean)?
+            .broadcast_mul(&self.feature_weight)?)
+    }
+
+    /// The inverse of [`weigh`](Self::weigh).
+    pub fn unweigh(&self, weighted: &Tensor) -> Result<Tensor, VaeError> {
         Ok(weighted
             .broadcast_div(&self.feature_weight)?
             .broadcast_add(&self.feature_mean)?)
+    }
+
+    /// The encoder alone: weighted features `[batch, latent_frames, features]` to what latents are before they are
+    /// brought to a common scale, `[batch, latent_frames, latent_channels]`. Trainable where the tensors are variables.
+    pub fn encode_weighted(&self, weighted: &Tensor) -> Result<Tensor, VaeError> {
+        self.encoder.forward(weighted)
+    }
+
+    /// The decoder alone, the other way round.
+    pub fn decode_weighted(&self, raw: &Tensor) -> Result<Tensor, VaeError> {
+        self.decoder.forward(raw)
+    }
+
+    /// Features of a whole stereo sound, `[latent_frames, features]` row by row; its end is cut to whole latent frames.
+    pub fn features_of(&self, left: &[f32], right: &[f32]) -> Result<Vec<f32>, VaeError> {
+        let frames = left.len().min(right.len()) / self.features.latent_hop();
+        self.features.extract(left, right, 0..frames)
     }
 
     /// Latents of some frames, from a window of frames around them.

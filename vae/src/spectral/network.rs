@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 use nn::ops::{Conv1dOptions, conv1d, gelu_erf, layer_norm};
+use nn::{Linear, Mode};
 
 use crate::VaeError;
 use crate::identity::Source;
@@ -14,11 +15,11 @@ const NORM_EPSILON: f64 = 1e-6;
 /// `skip(x) + head(norm(blocks(stem(x))))`, `[batch, frames, inputs]` to `[batch, frames, outputs]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Half {
-    skip: Affine,
-    stem: Affine,
+    skip: Linear,
+    stem: Linear,
     blocks: Vec<ConvNextBlock>,
     norm: LayerNorm,
-    head: Affine,
+    head: Linear,
 }
 
 /// Sizes of a [`Half`].
@@ -44,21 +45,23 @@ impl Half {
             ConvNextBlock::load(&source.pp(&format!("blocks.{index}")), width, hidden_ratio)
         };
         Ok(Self {
-            skip: Affine::load(&source.pp("skip"), inputs, outputs)?,
-            stem: Affine::load(&source.pp("stem"), inputs, width)?,
+            skip: linear(&source.pp("skip"), inputs, outputs)?,
+            stem: linear(&source.pp("stem"), inputs, width)?,
             blocks: (0..blocks).map(block).collect::<Result<_, _>>()?,
             norm: LayerNorm::load(&source.pp("norm"), width)?,
-            head: Affine::load(&source.pp("head"), width, outputs)?,
+            head: linear(&source.pp("head"), width, outputs)?,
         })
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, VaeError> {
-        let mut hidden = self.stem.forward(x)?;
+        let mut hidden = self.stem.forward(x, &Mode::Inference)?;
         for block in &self.blocks {
             hidden = block.forward(&hidden)?;
         }
-        let residual = self.head.forward(&self.norm.forward(&hidden)?)?;
-        Ok((self.skip.forward(x)? + residual)?)
+        let residual = self
+            .head
+            .forward(&self.norm.forward(&hidden)?, &Mode::Inference)?;
+        Ok((self.skip.forward(x, &Mode::Inference)? + residual)?)
     }
 
     /// Frames beyond a tile's ends that values inside depend on.
@@ -73,8 +76,8 @@ struct ConvNextBlock {
     weight: Tensor,
     bias: Tensor,
     norm: LayerNorm,
-    expand: Affine,
-    contract: Affine,
+    expand: Linear,
+    contract: Linear,
 }
 
 impl ConvNextBlock {
@@ -84,8 +87,8 @@ impl ConvNextBlock {
             weight: depthwise.get("weight", &[width, 1, KERNEL])?,
             bias: depthwise.get("bias", &[width])?,
             norm: LayerNorm::load(&source.pp("norm"), width)?,
-            expand: Affine::load(&source.pp("pwconv1"), width, hidden_ratio * width)?,
-            contract: Affine::load(&source.pp("pwconv2"), hidden_ratio * width, width)?,
+            expand: linear(&source.pp("pwconv1"), width, hidden_ratio * width)?,
+            contract: linear(&source.pp("pwconv2"), hidden_ratio * width, width)?,
         })
     }
 
@@ -99,36 +102,17 @@ impl ConvNextBlock {
         let mixed = conv1d(&channels_first, &self.weight, Some(&self.bias), &options)?
             .transpose(1, 2)?
             .contiguous()?;
-        let hidden = gelu_erf(&self.expand.forward(&self.norm.forward(&mixed)?)?)?;
-        Ok((x + self.contract.forward(&hidden)?)?)
+        let normal = self.norm.forward(&mixed)?;
+        let hidden = gelu_erf(&self.expand.forward(&normal, &Mode::Inference)?)?;
+        Ok((x + self.contract.forward(&hidden, &Mode::Inference)?)?)
     }
 }
 
-/// `x W^T + b` on the last dimension. No adapter ever attaches here, so this is not `nn::Linear`.
-#[derive(Debug, Clone)]
-struct Affine {
-    transposed_weight: Tensor,
-    bias: Tensor,
-}
-
-impl Affine {
-    fn load(source: &Source, inputs: usize, outputs: usize) -> Result<Self, VaeError> {
-        let weight = source.get("weight", &[outputs, inputs])?;
-        Ok(Self {
-            transposed_weight: weight.t()?.contiguous()?,
-            bias: source.get("bias", &[outputs])?,
-        })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor, VaeError> {
-        let (batch, frames, inputs) = x.dims3()?;
-        let rows = x
-            .reshape((batch * frames, inputs))?
-            .matmul(&self.transposed_weight)?;
-        Ok(rows
-            .broadcast_add(&self.bias)?
-            .reshape((batch, frames, self.bias.dim(0)?))?)
-    }
+/// A layer `[inputs]` to `[outputs]`, trainable where its tensors are variables.
+fn linear(source: &Source, inputs: usize, outputs: usize) -> Result<Linear, VaeError> {
+    let weight = source.get("weight", &[outputs, inputs])?;
+    let bias = source.get("bias", &[outputs])?;
+    Ok(Linear::new("autoencoder", weight, Some(bias))?)
 }
 
 #[derive(Debug, Clone)]
