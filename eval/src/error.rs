@@ -51,6 +51,18 @@ pub enum EvalError {
         /// Pieces of the other side.
         held_out: usize,
     },
+    /// The arms of a study cannot be compared.
+    #[error("{arm}: expected {expected} {what}, got {actual}")]
+    Arm {
+        /// The arm.
+        arm: String,
+        /// What is counted.
+        what: &'static str,
+        /// How many there should be.
+        expected: usize,
+        /// How many there are.
+        actual: usize,
+    },
     /// The picture cannot be written.
     #[error(transparent)]
     Picture(#[from] plot::PlotError),

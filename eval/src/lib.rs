@@ -9,6 +9,7 @@
 //! | [`clip_set`] | a folder measured; what could not be is named |
 //! | [`memorisation`] | the nearest training stretch of each output |
 //! | [`report`] | everything that is told, as serialised by `--json` |
+//! | [`study`] | several families, several adapters for each, compared in one table |
 //! | [`table`] | the same for reading |
 //! | [`picture`] | mel spectrograms side by side |
 //! | [`corpus_statistics`] | how the frozen statistics are made |
@@ -20,9 +21,10 @@ pub mod files;
 pub mod memorisation;
 pub mod picture;
 pub mod report;
+pub mod study;
 pub mod table;
 
 pub use clip_set::{ClipSet, Skipped};
 pub use error::EvalError;
-pub use memorisation::{Memorisation, Similarities};
+pub use memorisation::{Memorisation, Similarities, TrainingPieces};
 pub use report::{Folders, Report};

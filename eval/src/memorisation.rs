@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use dataset::Split;
 use features::nearest::{COPY_SIMILARITY, Fingerprint, nearest};
+use features::{Bootstrap, Estimate};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -34,6 +35,10 @@ pub struct NearestStretch {
 pub struct Similarities {
     /// Mean similarity.
     pub mean: f64,
+    /// Lower end of the mean's interval over the clips; none of one clip.
+    pub low: Option<f64>,
+    /// Upper end of the mean's interval; none of one clip.
+    pub high: Option<f64>,
     /// Highest similarity.
     pub highest: f64,
     /// Each clip's nearest stretch.
@@ -56,51 +61,114 @@ pub struct Memorisation {
     pub skipped: Vec<Skipped>,
 }
 
-impl Memorisation {
-    /// Compares sets with the training pieces in a folder: those that its manifest gives to the training, or all
-    /// sound files below it where it has no manifest.
+/// The pieces an adapter was trained on, ready to be compared with.
+#[derive(Debug, Clone)]
+pub struct TrainingPieces {
+    names: Vec<String>,
+    fingerprints: Vec<Fingerprint>,
+    /// Pieces that could not be read.
+    pub skipped: Vec<Skipped>,
+}
+
+impl TrainingPieces {
+    /// Reads the pieces in a folder: those that its manifest gives to the training, or all sound files below it where it has no manifest.
     ///
     /// # Errors
     /// When the folder cannot be listed, its manifest is damaged, or nothing in it can be measured.
+    pub fn read(folder: &Path) -> Result<Self, EvalError> {
+        let SoundFiles { files, skipped } = training_files(folder)?;
+        let taken: Vec<_> = files
+            .par_iter()
+            .map(|file| fingerprint(&file.path))
+            .collect();
+        let mut pieces = Self {
+            names: Vec::new(),
+            fingerprints: Vec::new(),
+            skipped,
+        };
+        for (file, fingerprint) in files.into_iter().zip(taken) {
+            match fingerprint {
+                Ok(fingerprint) => {
+                    pieces.fingerprints.push(fingerprint);
+                    pieces.names.push(file.name);
+                }
+                Err(reason) => pieces.skipped.push(Skipped {
+                    path: file.path,
+                    reason,
+                }),
+            }
+        }
+        match pieces.skipped.first() {
+            Some(first) if pieces.names.is_empty() => Err(EvalError::NothingMeasured {
+                path: folder.to_owned(),
+                files: pieces.skipped.len(),
+                reason: first.reason.clone(),
+            }),
+            _ => Ok(pieces),
+        }
+    }
+
+    /// For each clip of a set the training stretch most like one of its own; clips in which nothing happens have none.
+    pub fn nearest(&self, set: &ClipSet) -> Vec<NearestStretch> {
+        let clips = set.clips.iter().map(|clip| &clip.name).zip(&set.paths);
+        let stretch = |(name, path): (&String, &PathBuf)| {
+            // The file was measured a moment ago; if it is gone now, the clip has no nearest stretch.
+            let output = fingerprint(path).ok()?;
+            let found = nearest(&self.fingerprints, &output)?;
+            Some(NearestStretch {
+                clip: name.clone(),
+                training: self.names.get(found.piece).cloned().unwrap_or_default(),
+                similarity: found.similarity,
+                training_secs: found.training_secs,
+                clip_secs: found.output_secs,
+            })
+        };
+        clips.filter_map(stretch).collect()
+    }
+}
+
+impl Similarities {
+    /// Mean, with its interval over the clips, and highest; none without clips.
+    fn of(clips: Vec<NearestStretch>, bootstrap: &Bootstrap) -> Option<Self> {
+        let highest = clips
+            .iter()
+            .map(|clip| clip.similarity)
+            .max_by(f64::total_cmp)?;
+        let mean = |drawn: &[usize]| {
+            let similarities = drawn.iter().map(|&index| clips[index].similarity);
+            similarities.sum::<f64>() / drawn.len() as f64
+        };
+        let Estimate { value, low, high } = bootstrap.one(clips.len(), mean);
+        Some(Self {
+            mean: value,
+            low,
+            high,
+            highest,
+            clips,
+        })
+    }
+}
+
+impl Memorisation {
+    /// Compares sets with the training pieces in a folder; see [`TrainingPieces::read`].
+    ///
+    /// # Errors
+    /// As [`TrainingPieces::read`].
     pub fn measure(
         training: &Path,
         reference: &ClipSet,
         candidate: &ClipSet,
         baseline: Option<&ClipSet>,
+        bootstrap: &Bootstrap,
     ) -> Result<Self, EvalError> {
-        let SoundFiles { files, mut skipped } = training_files(training)?;
-        let taken: Vec<_> = files
-            .par_iter()
-            .map(|file| fingerprint(&file.path))
-            .collect();
-        let mut pieces = Vec::new();
-        let mut names = Vec::new();
-        for (file, fingerprint) in files.iter().zip(taken) {
-            match fingerprint {
-                Ok(fingerprint) => {
-                    pieces.push(fingerprint);
-                    names.push(file.name.as_str());
-                }
-                Err(reason) => skipped.push(Skipped {
-                    path: file.path.clone(),
-                    reason,
-                }),
-            }
-        }
-        if let Some(first) = skipped.first().filter(|_| pieces.is_empty()) {
-            let (path, reason) = (training.to_owned(), first.reason.clone());
-            return Err(EvalError::NothingMeasured {
-                path,
-                files: skipped.len(),
-                reason,
-            });
-        }
+        let pieces = TrainingPieces::read(training)?;
+        let similarities = |set: &ClipSet| Similarities::of(pieces.nearest(set), bootstrap);
         Ok(Self {
-            training_pieces: pieces.len(),
-            reference: similarities(&pieces, &names, reference),
-            candidate: similarities(&pieces, &names, candidate),
-            baseline: baseline.and_then(|baseline| similarities(&pieces, &names, baseline)),
-            skipped,
+            training_pieces: pieces.names.len(),
+            reference: similarities(reference),
+            candidate: similarities(candidate),
+            baseline: baseline.and_then(similarities),
+            skipped: pieces.skipped,
         })
     }
 
@@ -153,35 +221,4 @@ fn training_files(folder: &Path) -> Result<SoundFiles, EvalError> {
 fn fingerprint(path: &Path) -> Result<Fingerprint, String> {
     let clip = features::measure::read(path).map_err(|error| error.to_string())?;
     Fingerprint::of(&clip).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn similarities(pieces: &[Fingerprint], names: &[&str], set: &ClipSet) -> Option<Similarities> {
-    let stretch = |(name, path): (&String, &PathBuf)| {
-        // The file was measured a moment ago; if it is gone now, the clip has no nearest stretch.
-        let output = fingerprint(path).ok()?;
-        let found = nearest(pieces, &output)?;
-        Some(NearestStretch {
-            clip: name.clone(),
-            training: names
-                .get(found.piece)
-                .copied()
-                .unwrap_or_default()
-                .to_owned(),
-            similarity: found.similarity,
-            training_secs: found.training_secs,
-            clip_secs: found.output_secs,
-        })
-    };
-    let names_of_clips = set.clips.iter().map(|clip| &clip.name);
-    let clips: Vec<NearestStretch> = names_of_clips.zip(&set.paths).filter_map(stretch).collect();
-    let highest = clips
-        .iter()
-        .map(|clip| clip.similarity)
-        .max_by(f64::total_cmp)?;
-    let mean = clips.iter().map(|clip| clip.similarity).sum::<f64>() / clips.len() as f64;
-    Some(Similarities {
-        mean,
-        highest,
-        clips,
-    })
 }

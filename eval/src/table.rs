@@ -21,43 +21,42 @@ pub fn render(report: &Report, folders: &Folders) -> String {
     text.push_str(&section(
         report,
         3,
-        |distances| distances.afd,
+        |distances| Some(distances.afd),
         |floor| (floor.afd, "half against half"),
-        |change| change.afd,
+        |change| Some(change.afd),
     ));
     text.push_str(&heading("Mel-spectral distance in dB²"));
-    let spectral = |distances: &Distances| distances.spectral_distance;
     text.push_str(&section(
         report,
         1,
-        spectral,
+        |distances| Some(distances.spectral_distance),
         |floor| (floor.spectral_distance, "each against the others"),
-        |change| change.spectral_distance,
+        |change| Some(change.spectral_distance),
+    ));
+    text.push_str(&heading(&format!(
+        "Kernel Audio Distance (times {:.0}; around 0 for sets of one kind)",
+        features::KERNEL_SCALE
+    )));
+    text.push_str(&section(
+        report,
+        2,
+        |distances| distances.kernel_distance,
+        |floor| (floor.kernel_distance, "half against half"),
+        |change| change.kernel_distance,
     ));
     if let Some(nearest) = &report.nearest {
         text.push_str(&heading(
             "Similarity to the nearest training stretch (1 is a copy)",
         ));
-        text.push_str(&row("", "clips", "mean", "highest", ""));
+        text.push_str(&row("", "clips", "mean", &interval, ""));
         let sets = [
             ("reference", &nearest.reference),
             ("baseline", &nearest.baseline),
             ("candidate", &nearest.candidate),
         ];
         for (name, similarities) in sets {
-            if let Some(Similarities {
-                mean,
-                highest,
-                clips,
-            }) = similarities
-            {
-                text.push_str(&row(
-                    name,
-                    &clips.len().to_string(),
-                    &decimal(*mean, 2),
-                    &decimal(*highest, 2),
-                    "",
-                ));
+            if let Some(similarities) = similarities {
+                text.push_str(&similarity_row(name, similarities));
             }
         }
     }
@@ -81,20 +80,37 @@ pub fn render(report: &Report, folders: &Folders) -> String {
     text
 }
 
+fn similarity_row(name: &str, similarities: &Similarities) -> String {
+    let mean = Estimate {
+        value: similarities.mean,
+        low: similarities.low,
+        high: similarities.high,
+    };
+    row(
+        name,
+        &similarities.clips.len().to_string(),
+        &decimal(mean.value, 2),
+        &interval(&mean, 2),
+        &format!("highest {:.2}", similarities.highest),
+    )
+}
+
 fn section(
     report: &Report,
     digits: usize,
-    distance: impl Fn(&Distances) -> Estimate,
+    distance: impl Fn(&Distances) -> Option<Estimate>,
     floor: impl Fn(&Floor) -> (Option<f64>, &'static str),
-    change: impl Fn(&Difference) -> Change,
+    change: impl Fn(&Difference) -> Option<Change>,
 ) -> String {
     let of_set = |name: &str, set: &Distances| {
         let estimate = distance(set);
+        let value = estimate.map(|estimate| decimal(estimate.value, digits));
+        let ends = estimate.map(|estimate| interval(&estimate, digits));
         row(
             name,
             &set.clips.to_string(),
-            &decimal(estimate.value, digits),
-            &interval(&estimate, digits),
+            &value.unwrap_or_else(|| "-".to_owned()),
+            &ends.unwrap_or_default(),
             "",
         )
     };
@@ -106,12 +122,13 @@ fn section(
         text.push_str(&of_set("baseline", baseline));
     }
     text.push_str(&of_set("candidate", &report.candidate));
-    if let Some(difference) = &report.difference {
+    let changed = report.difference.as_ref();
+    if let Some((difference, change)) = changed.and_then(|whole| Some((whole, change(whole)?))) {
         let Change {
             difference: estimate,
             excludes_zero,
             relative_percent,
-        } = change(difference);
+        } = change;
         let verdict = if excludes_zero {
             "zero outside"
         } else {

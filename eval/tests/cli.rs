@@ -117,7 +117,7 @@ fn json_holds_values_with_intervals_and_prefers_the_same_style() {
         .success();
     let json: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
     for set in ["candidate", "baseline"] {
-        for distance in ["afd", "spectral_distance"] {
+        for distance in ["afd", "spectral_distance", "kernel_distance"] {
             let [low, value, high] = ["low", "value", "high"]
                 .map(|end| number(&json, &format!("/{set}/{distance}/{end}")));
             assert!(
@@ -126,7 +126,7 @@ fn json_holds_values_with_intervals_and_prefers_the_same_style() {
             );
         }
     }
-    for distance in ["afd", "spectral_distance"] {
+    for distance in ["afd", "spectral_distance", "kernel_distance"] {
         assert!(
             number(&json, &format!("/candidate/{distance}/value"))
                 < number(&json, &format!("/baseline/{distance}/value"))
@@ -170,11 +170,18 @@ fn table_picture_and_json_file() {
             "Audio Feature Distance (statistics v1)",
         ))
         .stdout(predicate::str::contains("Mel-spectral distance in dB²"))
+        .stdout(predicate::str::contains(
+            "Kernel Audio Distance (times 100;",
+        ))
         .stdout(predicate::str::contains("paired"))
         .stderr(predicate::str::contains("resembles clip-"));
     let json: Value =
         serde_json::from_str(&std::fs::read_to_string(folders.path("out.json")).unwrap()).unwrap();
     assert!(number(&json, "/nearest/candidate/highest") > 0.99);
+    let [low, mean, high] =
+        ["low", "mean", "high"].map(|end| number(&json, &format!("/nearest/baseline/{end}")));
+    assert!(low < mean && mean < high, "{low} {mean} {high}");
+    assert!(number(&json, "/reference/kernel_distance").abs() < 100.0);
     assert_eq!(json["nearest"]["training_pieces"], 4);
     let picture = std::fs::read(folders.path("out.png")).unwrap();
     assert_eq!(&picture[1..4], b"PNG");
@@ -508,4 +515,25 @@ fn an_adapter_is_heard_before_it_is_measured() {
         .failure()
         .stderr(predicate::str::contains("--clips").and(predicate::str::contains("--force")));
     run(&["--candidate", "real"]).code(2);
+}
+
+/// Neither needs the folders that are needed otherwise.
+#[test]
+fn completions_and_manual_name_the_flags() {
+    for shell in ["bash", "zsh", "fish"] {
+        let mut command = Command::cargo_bin("lora-eval").unwrap();
+        command
+            .args(["--completions", shell])
+            .assert()
+            .success()
+            .stdout(
+                predicate::str::contains("lora-eval").and(predicate::str::contains("baseline")),
+            );
+    }
+    let mut command = Command::cargo_bin("lora-eval").unwrap();
+    command
+        .arg("--man-page")
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("bootstrap").and(predicate::str::contains("STATISTICS")));
 }

@@ -7,7 +7,7 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::pooling::quantile;
 
@@ -34,7 +34,7 @@ impl Default for Bootstrap {
 }
 
 /// A value with its confidence interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// The value of the set as it is.
     pub value: f64,
@@ -67,18 +67,47 @@ impl Bootstrap {
     }
 
     fn estimate(&self, counts: &[usize], statistic: impl Fn(&[Vec<usize>]) -> f64) -> Estimate {
+        let estimates = self.joint(counts, |draws| vec![statistic(draws)]);
+        estimates.into_iter().next().unwrap_or(Estimate {
+            value: f64::NAN,
+            low: None,
+            high: None,
+        })
+    }
+
+    /// The intervals of several values of the same draws: of each count that many indices, with replacement.
+    ///
+    /// `statistic` gets one list of indices for each count and gives the same number of values each time. No value has an interval where a
+    /// count is below two.
+    pub fn joint(
+        &self,
+        counts: &[usize],
+        statistic: impl Fn(&[Vec<usize>]) -> Vec<f64>,
+    ) -> Vec<Estimate> {
         let whole: Vec<Vec<usize>> = counts.iter().map(|&count| (0..count).collect()).collect();
-        let value = statistic(&whole);
+        let values = statistic(&whole);
         if counts.iter().any(|&count| count < 2) || self.resamples == 0 {
-            return Estimate {
+            let alone = |value| Estimate {
                 value,
                 low: None,
                 high: None,
             };
+            return values.into_iter().map(alone).collect();
         }
-        let mut redrawn: Vec<f64> = (0..self.resamples)
-            .map(|index| statistic(&self.draw(counts, index)))
-            .collect();
+        let mut redrawn = vec![Vec::with_capacity(self.resamples); values.len()];
+        for index in 0..self.resamples {
+            let redraw = statistic(&self.draw(counts, index));
+            for (column, value) in redrawn.iter_mut().zip(redraw) {
+                column.push(value);
+            }
+        }
+        let columns = values.into_iter().zip(redrawn);
+        columns
+            .map(|(value, column)| self.interval(value, column))
+            .collect()
+    }
+
+    fn interval(&self, value: f64, mut redrawn: Vec<f64>) -> Estimate {
         redrawn.sort_unstable_by(f64::total_cmp);
         let shift = value - redrawn.iter().sum::<f64>() / redrawn.len() as f64;
         let tail = (1.0 - self.level) / 2.0;
@@ -155,6 +184,26 @@ mod tests {
             "{paired:?} {apart:?}"
         );
         assert_eq!(paired.value, apart.value);
+    }
+
+    #[test]
+    fn several_values_share_their_draws() {
+        let bootstrap = Bootstrap::default();
+        let mean = |drawn: &[usize]| drawn.iter().sum::<usize>() as f64 / drawn.len() as f64;
+        let joint = bootstrap.joint(&[9, 4], |draws| {
+            let (one, other) = (mean(&draws[0]), mean(&draws[1]));
+            vec![one, other, one - one, one + other]
+        });
+        assert_eq!(joint[0].value, 4.0);
+        assert_eq!((joint[2].low, joint[2].high), (Some(0.0), Some(0.0)));
+        let width = |estimate: &Estimate| estimate.high.unwrap() - estimate.low.unwrap();
+        // Independent draws: variances add up.
+        assert!(width(&joint[3]) > width(&joint[0]) && width(&joint[0]) > width(&joint[1]));
+        assert_eq!(
+            bootstrap.one(9, mean),
+            bootstrap.joint(&[9], |draws| vec![mean(&draws[0])])[0]
+        );
+        assert!(bootstrap.joint(&[9, 1], |_| vec![1.0])[0].low.is_none());
     }
 
     #[test]

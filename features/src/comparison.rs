@@ -10,6 +10,7 @@ use crate::bootstrap::{Bootstrap, Estimate};
 use crate::distance::ReferenceSet;
 use crate::error::FeatureError;
 use crate::measure::ClipMeasurement;
+use crate::scored_set::ScoredSet;
 use crate::statistics::FeatureStatistics;
 
 /// Random halvings of the reference that are averaged.
@@ -26,7 +27,7 @@ pub struct NamedClip {
     pub measurement: ClipMeasurement,
 }
 
-/// The two distances of a set to the reference.
+/// The distances of a set to the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Distances {
     /// Number of clips.
@@ -35,6 +36,8 @@ pub struct Distances {
     pub afd: Estimate,
     /// Mel-spectral distance in dB².
     pub spectral_distance: Estimate,
+    /// Kernel Audio Distance; none where this set or the reference has fewer than two clips.
+    pub kernel_distance: Option<Estimate>,
 }
 
 /// One distance of the candidate less that of the baseline.
@@ -58,6 +61,8 @@ pub struct Difference {
     pub afd: Change,
     /// Change of the mel-spectral distance.
     pub spectral_distance: Change,
+    /// Change of the Kernel Audio Distance, where both sets have one.
+    pub kernel_distance: Option<Change>,
 }
 
 /// The distance that clips of the reference have among themselves: what a perfect candidate would score.
@@ -69,6 +74,8 @@ pub struct Floor {
     pub afd: Option<f64>,
     /// Mean distance of each clip to the mean of the others, in dB²; none with fewer than two clips.
     pub spectral_distance: Option<f64>,
+    /// Mean Kernel Audio Distance between random halves; none with fewer than four clips.
+    pub kernel_distance: Option<f64>,
 }
 
 /// All distances.
@@ -111,57 +118,40 @@ pub fn compare(
     })
 }
 
-/// A set whose clips are already set against the reference, so that redrawing is cheap.
+/// A set with the names of its clips.
 struct Scored<'a> {
-    set: &'a ReferenceSet,
     names: Vec<&'a str>,
-    scores: Vec<Vec<f64>>,
-    errors: Vec<f64>,
+    set: ScoredSet<'a>,
 }
 
 impl<'a> Scored<'a> {
-    fn new(set: &'a ReferenceSet, clips: &'a [NamedClip]) -> Result<Self, FeatureError> {
-        if clips.is_empty() {
-            return Err(FeatureError::EmptySet);
-        }
+    fn new(reference: &'a ReferenceSet, clips: &'a [NamedClip]) -> Result<Self, FeatureError> {
         Ok(Self {
-            set,
             names: clips.iter().map(|clip| clip.name.as_str()).collect(),
-            scores: clips
-                .iter()
-                .map(|clip| set.scores(&clip.measurement))
-                .collect(),
-            errors: clips
-                .iter()
-                .map(|clip| set.spectral_error(&clip.measurement))
-                .collect(),
+            set: ScoredSet::new(reference, clips.iter().map(|clip| &clip.measurement))?,
         })
     }
 
-    fn afd(&self, drawn: &[usize]) -> f64 {
-        self.set
-            .feature_distance_of_scores(drawn.iter().map(|&index| self.scores[index].as_slice()))
-    }
-
-    fn spectral_distance(&self, drawn: &[usize]) -> f64 {
-        drawn.iter().map(|&index| self.errors[index]).sum::<f64>() / drawn.len() as f64
-    }
-
     fn distances(&self, bootstrap: &Bootstrap) -> Distances {
-        let clips = self.errors.len();
-        let afd = bootstrap.one(clips, |drawn| self.afd(drawn));
+        let set = &self.set;
+        let interval =
+            |statistic: Statistic<'a>| bootstrap.one(set.clips(), |drawn| statistic(set, drawn));
+        let afd = interval(ScoredSet::feature_distance);
         Distances {
-            clips,
+            clips: set.clips(),
             afd: Estimate {
                 low: afd.low.map(|low| low.max(0.0)),
                 ..afd
             },
-            spectral_distance: bootstrap.one(clips, |drawn| self.spectral_distance(drawn)),
+            spectral_distance: interval(ScoredSet::spectral_distance),
+            kernel_distance: set
+                .has_kernel_distance()
+                .then(|| interval(ScoredSet::kernel_distance)),
         }
     }
 }
 
-type Statistic<'a> = fn(&Scored<'a>, &[usize]) -> f64;
+type Statistic<'a> = fn(&ScoredSet<'a>, &[usize]) -> f64;
 
 fn difference<'a>(
     candidate: &Scored<'a>,
@@ -174,16 +164,16 @@ fn difference<'a>(
             Some(pairs) => bootstrap.one(pairs.len(), |drawn| {
                 let of_baseline: Vec<usize> = drawn.iter().map(|&index| pairs[index]).collect();
                 combine(
-                    statistic(candidate, drawn),
-                    statistic(baseline, &of_baseline),
+                    statistic(&candidate.set, drawn),
+                    statistic(&baseline.set, &of_baseline),
                 )
             }),
             None => bootstrap.two(
-                (candidate.errors.len(), baseline.errors.len()),
+                (candidate.set.clips(), baseline.set.clips()),
                 |drawn, of_baseline| {
                     combine(
-                        statistic(candidate, drawn),
-                        statistic(baseline, of_baseline),
+                        statistic(&candidate.set, drawn),
+                        statistic(&baseline.set, of_baseline),
                     )
                 },
             ),
@@ -197,10 +187,12 @@ fn difference<'a>(
             relative_percent,
         }
     };
+    let have_kernels = candidate.set.has_kernel_distance() && baseline.set.has_kernel_distance();
     Difference {
         paired: pairs.is_some(),
-        afd: change(Scored::afd),
-        spectral_distance: change(Scored::spectral_distance),
+        afd: change(ScoredSet::feature_distance),
+        spectral_distance: change(ScoredSet::spectral_distance),
+        kernel_distance: have_kernels.then(|| change(ScoredSet::kernel_distance)),
     }
 }
 
@@ -245,22 +237,38 @@ fn floor(
         }
         spectral_distance = Some(sum / clips.len() as f64);
     }
-    let mut afd = None;
-    if clips.len() >= FEWEST_HALVED {
-        let mut sum = 0.0;
-        for halving in 0..HALVINGS {
-            let order = shuffled(clips.len(), seed, halving);
-            let (one, other) = order.split_at(clips.len() / 2);
-            let half = ReferenceSet::new(one.iter().map(|&index| clips[index]), statistics)?;
-            sum += half.feature_distance(other.iter().map(|&index| clips[index]));
-        }
-        afd = Some(sum / HALVINGS as f64);
-    }
+    let halves = halves(clips, statistics, seed)?;
     Ok(Floor {
         clips: clips.len(),
-        afd,
+        afd: halves.map(|(afd, _)| afd),
         spectral_distance,
+        kernel_distance: halves.and_then(|(_, kernel)| kernel),
     })
+}
+
+/// Mean AFD and Kernel Audio Distance between random halves; none of fewer than four clips.
+fn halves(
+    clips: &[&ClipMeasurement],
+    statistics: &FeatureStatistics,
+    seed: u64,
+) -> Result<Option<(f64, Option<f64>)>, FeatureError> {
+    if clips.len() < FEWEST_HALVED {
+        return Ok(None);
+    }
+    let (mut afd, mut kernel) = (0.0, Some(0.0));
+    for halving in 0..HALVINGS {
+        let order = shuffled(clips.len(), seed, halving);
+        let (one, other) = order.split_at(clips.len() / 2);
+        let half = ReferenceSet::new(one.iter().map(|&index| clips[index]), statistics)?;
+        let set = ScoredSet::new(&half, other.iter().map(|&index| clips[index]))?;
+        let drawn: Vec<usize> = (0..other.len()).collect();
+        afd += set.feature_distance(&drawn);
+        kernel = kernel
+            .filter(|_| set.has_kernel_distance())
+            .map(|sum| sum + set.kernel_distance(&drawn));
+    }
+    let mean = |sum: f64| sum / HALVINGS as f64;
+    Ok(Some((mean(afd), kernel.map(mean))))
 }
 
 /// A seeded random order of `0..count` (Fisher and Yates).

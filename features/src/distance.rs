@@ -5,8 +5,11 @@
 //!
 //! Mel-spectral distance: with `S(c)` the pooled log-mel spectrum of clip `c` and `R` the mean of `S` over the
 //! reference, the mean over the candidate's clips of `mean((S(c) - R)²)`, in dB².
+//!
+//! The Kernel Audio Distance is in `kernel_distance.rs`.
 
 use crate::error::FeatureError;
+use crate::kernel_distance::KernelReference;
 use crate::measure::ClipMeasurement;
 use crate::statistics::FeatureStatistics;
 
@@ -16,6 +19,7 @@ pub struct ReferenceSet {
     statistics: FeatureStatistics,
     vector: Vec<f64>,
     spectrum: Vec<f64>,
+    kernel: Option<KernelReference>,
 }
 
 impl ReferenceSet {
@@ -36,6 +40,7 @@ impl ReferenceSet {
             statistics: statistics.clone(),
             vector: mean(scores.iter().map(Vec::as_slice)),
             spectrum: mean(clips.iter().map(|clip| clip.spectrum.as_slice())),
+            kernel: KernelReference::new(scores),
         })
     }
 
@@ -61,6 +66,11 @@ impl ReferenceSet {
             .map(|clip| self.spectral_error(clip))
             .collect();
         errors.iter().sum::<f64>() / errors.len() as f64
+    }
+
+    /// What a Kernel Audio Distance is measured by; none of fewer than two clips that differ.
+    pub(crate) fn kernel(&self) -> Option<&KernelReference> {
+        self.kernel.as_ref()
     }
 
     pub(crate) fn scores(&self, clip: &ClipMeasurement) -> Vec<f64> {

@@ -11,9 +11,12 @@
 //! | [`mod@measure`] | a clip's two descriptions |
 //! | [`statistics`] | frozen mean and deviation of clip vectors over the base corpus |
 //! | [`distance`] | AFD and mel-spectral distance |
+//! | `kernel_distance` | Kernel Audio Distance |
+//! | `scored_set` | a set against a reference, ready to be redrawn |
 //! | [`bootstrap`] | confidence intervals |
 //! | [`comparison`] | all of it for reference, candidate and baseline |
 //! | [`mod@nearest`] | is an output a copy of a training piece? |
+//! | [`reconstruction`] | what of a sound an autoencoder gives back |
 //!
 //! Shapes: spectra and per-frame values are `[frames, values]`, frame after frame. Frames are 1024 samples (23 ms)
 //! apart and 4096 long.
@@ -36,19 +39,25 @@ pub mod descriptors;
 pub mod distance;
 mod error;
 mod frame_features;
+mod kernel_distance;
 pub mod log_mel;
 pub mod measure;
 pub mod nearest;
 mod pooling;
+pub mod reconstruction;
+mod scored_set;
 pub mod statistics;
 
 pub use bootstrap::{Bootstrap, Estimate};
 pub use comparison::{Change, Comparison, Distances, NamedClip};
 pub use distance::{ReferenceSet, cosine_distance};
 pub use error::{ClipError, FeatureError, StatisticsError};
+pub use kernel_distance::SCALE as KERNEL_SCALE;
 pub use log_mel::{LogMel, LogMelSpectrogram, MelParameters};
 pub use measure::{ClipMeasurement, measure, measure_file, spectrogram};
 pub use nearest::{Fingerprint, Nearest, nearest};
+pub use reconstruction::Reconstruction;
+pub use scored_set::ScoredSet;
 pub use statistics::FeatureStatistics;
 
 /// The rate at which everything is measured, in hertz.

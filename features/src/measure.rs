@@ -25,7 +25,8 @@ pub const WINDOW_SECS: f64 = 6.0;
 pub const QUANTILES: [f64; 5] = [0.1, 0.25, 0.5, 0.75, 0.9];
 
 /// A clip, described.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ClipMeasurement {
     /// The clip's duration.
     pub duration_secs: f64,

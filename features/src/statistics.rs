@@ -117,6 +117,14 @@ impl FeatureStatistics {
             .collect()
     }
 
+    /// A vector that has these scores, where none is beyond ±[`LARGEST_SCORE`].
+    pub fn unscored(&self, scores: &[f64]) -> Vec<f64> {
+        let scored = scores.iter().zip(&self.mean).zip(&self.std);
+        scored
+            .map(|((score, mean), std)| mean + score * std)
+            .collect()
+    }
+
     fn check(&self, origin: &str) -> Result<(), StatisticsError> {
         let origin = || origin.to_owned();
         if self.version != VERSION {
@@ -192,6 +200,8 @@ mod tests {
         let again = FeatureStatistics::from_json(&statistics.to_json(), "a test").unwrap();
         assert_eq!(again, statistics);
         assert_eq!(statistics.scores(&clips()[0])[5], -1.0);
+        let scores = statistics.scores(&clips()[0]);
+        assert_eq!(statistics.unscored(&scores), clips()[0].vector);
         let mut far = clips()[0].clone();
         far.vector[2] = 1e9;
         assert_eq!(statistics.scores(&far)[2], LARGEST_SCORE);

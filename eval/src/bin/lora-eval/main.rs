@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use eval::corpus_statistics::{Crops, of_folder};
 use eval::report::Sets;
 use eval::{EvalError, Folders, Memorisation, Report, Skipped, picture, table};
 use features::Bootstrap;
 use generated::Generation;
 use indicatif::{ProgressBar, ProgressStyle};
-use lora::terminal::STOPPED_EXIT_CODE;
+use lora::terminal::{Manual, STOPPED_EXIT_CODE};
 use tracing_subscriber::EnvFilter;
 
 /// Some files were skipped; the result stands for the others.
@@ -35,6 +35,8 @@ struct Arguments {
     evaluation: Option<Evaluation>,
     #[command(flatten)]
     generation: Generation,
+    #[command(flatten)]
+    manual: Manual,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -111,12 +113,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     let arguments = Arguments::parse();
-    let outcome = match (&arguments.command, &arguments.evaluation) {
-        (Some(Command::Statistics(statistics)), _) => compute_statistics(statistics),
-        (None, Some(evaluation)) => evaluate(evaluation, &arguments.generation),
-        (None, None) => Err(unreachable_by_clap()),
-    };
-    match outcome {
+    match run(&arguments) {
         Ok(skipped) if skipped.is_empty() => ExitCode::SUCCESS,
         Ok(skipped) => {
             for file in &skipped {
@@ -134,6 +131,18 @@ fn main() -> ExitCode {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The files that were passed over.
+fn run(arguments: &Arguments) -> Result<Vec<Skipped>> {
+    if arguments.manual.print(Arguments::command())? {
+        return Ok(Vec::new());
+    }
+    match (&arguments.command, &arguments.evaluation) {
+        (Some(Command::Statistics(statistics)), _) => compute_statistics(statistics),
+        (None, Some(evaluation)) => evaluate(evaluation, &arguments.generation),
+        (None, None) => Err(unreachable_by_clap()),
     }
 }
 
@@ -213,6 +222,7 @@ fn evaluate(arguments: &Evaluation, generation: &Generation) -> Result<Vec<Skipp
                 &sets.reference,
                 &sets.candidate,
                 sets.baseline.as_ref(),
+                &bootstrap,
             )
         })
         .transpose()?;
