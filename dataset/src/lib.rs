@@ -32,5 +32,5 @@ pub use manifest::{
     MANIFEST_NAME, MANIFEST_VERSION, ManifestError, Piece, parse_manifest, read_manifest,
     write_manifest,
 };
-pub use sidecar::{parse_json_tags, parse_tags, read_tags};
+pub use sidecar::{SidecarError, parse_json_tags, parse_tags, read_tags};
 pub use split::{Split, assign_splits};

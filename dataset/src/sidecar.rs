@@ -1,7 +1,7 @@
 //! Tags in a file beside a sound: `song.txt` or `song.json` for `song.wav`.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -54,29 +54,43 @@ fn texts(value: &Value) -> Vec<String> {
     }
 }
 
+/// A sidecar that cannot be read, which is to blame and not the sound that it is beside.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}; mend it or take it away", path.display())]
+pub struct SidecarError {
+    /// The sidecar.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
 /// The tags of the sound at `path`, of its `.txt` and its `.json`; none when there is no sidecar.
 ///
 /// # Errors
-/// When one cannot be read; the message names it if it is the JSON.
-pub fn read_tags(path: &Path) -> io::Result<Vec<String>> {
-    let read = |ending: &str| match std::fs::read_to_string(path.with_extension(ending)) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    };
-    let mut tags = read("txt")?.map_or_else(Vec::new, |text| parse_tags(&text));
-    if let Some(text) = read("json")? {
-        let more = parse_json_tags(&text).map_err(|problem| {
-            let file = path.with_extension("json");
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{}: {problem}; mend it or take it away", file.display()),
-            )
-        })?;
+/// When one cannot be read, is no UTF-8 text, or no JSON that has tags.
+pub fn read_tags(path: &Path) -> Result<Vec<String>, SidecarError> {
+    let mut tags = read(path.with_extension("txt"), |text| Ok(parse_tags(text)))?;
+    let more = read(path.with_extension("json"), parse_json_tags)?;
+    if !more.is_empty() {
         tags.extend(more);
         tags = parse_tags(&tags.join("\n"));
     }
     Ok(tags)
+}
+
+fn read(
+    path: PathBuf,
+    parse: impl Fn(&str) -> Result<Vec<String>, String>,
+) -> Result<Vec<String>, SidecarError> {
+    let tags = match std::fs::read_to_string(&path) {
+        Ok(text) => parse(&text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err("tags are UTF-8 text, and this is not; save it as UTF-8".to_owned())
+        }
+        Err(error) => Err(format!("cannot be read ({error})")),
+    };
+    tags.map_err(|problem| SidecarError { path, problem })
 }
 
 #[cfg(test)]
@@ -121,7 +135,16 @@ mod tests {
         assert_eq!(read_tags(&sound).unwrap(), ["harp", "slow"]);
         std::fs::write(folder.path().join("a.json"), "{").unwrap();
         let error = read_tags(&sound).unwrap_err().to_string();
-        assert!(error.contains("a.json"), "{error}");
+        assert!(
+            error.contains("a.json") && !error.contains("a.wav"),
+            "{error}"
+        );
+        std::fs::write(folder.path().join("a.txt"), [0xff, 0xfe, b'h', 0]).unwrap();
+        let error = read_tags(&sound).unwrap_err().to_string();
+        assert!(
+            error.contains("a.txt") && error.contains("UTF-8"),
+            "{error}"
+        );
     }
 
     #[test]

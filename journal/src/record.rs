@@ -62,6 +62,9 @@ pub struct StepRecord {
     /// Mean training loss.
     #[serde(deserialize_with = "number::or_nan")]
     pub loss: f64,
+    /// The same without weights by flow time, which compares with the loss on the held-out songs; `None` where no weights were set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unweighted_loss: Option<f64>,
     /// Mean loss of the items whose flow time fell into each eighth of 0..1; `None` where there was none.
     #[serde(default)]
     pub loss_by_time: [Option<f64>; TIME_PARTS],
@@ -95,6 +98,9 @@ pub struct EpochRecord {
     /// Mean training loss of the epoch.
     #[serde(deserialize_with = "number::or_nan")]
     pub loss: f64,
+    /// The same without weights by flow time, which compares with the loss on the held-out songs; `None` where no weights were set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unweighted_loss: Option<f64>,
     /// Loss on the held-out songs, where it was measured after this epoch.
     pub validation_loss: Option<f64>,
     /// Learning rate of the epoch's last step.

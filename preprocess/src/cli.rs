@@ -1,8 +1,9 @@
 //! The `cut-music` command: flags as typed ([`args`]), what they mean ([`resolve`]), what the
-//! user sees ([`bar`]).
+//! user sees ([`bar`]), what shells and `man` are told ([`manual`]).
 
 pub mod args;
 pub mod bar;
+pub mod manual;
 pub mod resolve;
 
 use std::io::{self, Write};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use crate::{Report, Request, cut};
 
@@ -27,8 +28,9 @@ pub const EXIT_INTERRUPTED: u8 = 130;
 /// Runs the command with the process's own arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = match args::Args::try_parse() {
-        Ok(args) => args,
+    let command = manual::with_flags(args::Args::command());
+    let matches = match command.clone().try_get_matches() {
+        Ok(matches) => matches,
         Err(error) => {
             // Not clap's own exit code for mistakes, 2: that one means skipped files here.
             let code = if error.use_stderr() {
@@ -40,7 +42,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    match run(args) {
+    match run(&matches, command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("cut-music: {}", told_once(&error));
@@ -61,7 +63,11 @@ fn told_once(error: &anyhow::Error) -> String {
     text
 }
 
-fn run(args: args::Args) -> anyhow::Result<u8> {
+fn run(matches: &ArgMatches, command: Command) -> anyhow::Result<u8> {
+    if manual::print(matches, command).context("cannot write to standard output")? {
+        return Ok(EXIT_DONE);
+    }
+    let args = args::Args::from_arg_matches(matches)?;
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()

@@ -361,10 +361,7 @@ impl Run<'_> {
         let settings = &self.request.settings;
         let song = &job.song;
         let path = &song.source.path;
-        let tags = tags::of(path).map_err(|source| SkipReason::Tags {
-            path: path.with_extension("txt"),
-            source,
-        })?;
+        let tags = tags::of(path).map_err(SkipReason::from)?;
         let plan = song::analyse(path, settings, self.cancel)?;
         if plan.unused_times > 0 {
             self.progress.notice(&format!(

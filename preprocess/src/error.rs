@@ -133,13 +133,8 @@ pub enum SkipReason {
         source: io::Error,
     },
     /// Its tags cannot be read.
-    #[error("{}: cannot be read as UTF-8 text: {source}", path.display())]
-    Tags {
-        /// The sidecar.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Tags(#[from] dataset::SidecarError),
     /// It is another recording than the one that was cut under this name.
     #[error(
         "{}: has changed since it was cut; --force cuts everything again",

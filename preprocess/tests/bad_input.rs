@@ -332,6 +332,24 @@ fn full_file_system_keeps_finished_songs_only() {
     result.unwrap();
 }
 
+/// Neither needs the folders that are needed otherwise, and nothing goes with them.
+#[test]
+fn completions_and_manual_name_the_flags() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, stderr) = run(&[&"--completions", &shell]);
+        assert_eq!(code, 0, "{stderr}");
+        assert!(
+            script.contains("peak-ceiling") && script.contains("cut-music"),
+            "{shell}"
+        );
+    }
+    let (code, page, stderr) = run(&[&"--man-page"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(page.replace('\\', "").contains("--trim-silence"), "{page}");
+    assert_eq!(run(&[&"--man-page", &"--force"]).0, 1);
+    assert_eq!(run(&[&"--completions", &"tcsh"]).0, 1);
+}
+
 #[test]
 fn help_is_as_documented() {
     let (code, stdout, _) = outcome(cut_music().env("COLUMNS", "100").arg("--help"));

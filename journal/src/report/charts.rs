@@ -318,10 +318,11 @@ fn all(curves: &Curves<'_>) -> Vec<ChartDraft> {
     ]
 }
 
+/// Those that compare with each other: without weights by flow time. The weighted ones, which training makes smaller, are beside them.
 fn losses(curves: &Curves<'_>) -> Vec<Draft> {
     let (steps, epochs) = (
-        curves.of_steps(|record| record.loss),
-        curves.of_epochs(|record| record.loss),
+        curves.of_steps(|record| record.unweighted_loss.unwrap_or(record.loss)),
+        curves.of_epochs(|record| record.unweighted_loss.unwrap_or(record.loss)),
     );
     let held_out = Draft::new("held out", curves.validation(), Stroke::Dotted);
     // Steps are pale where epochs tell the same more calmly.
@@ -330,10 +331,16 @@ fn losses(curves: &Curves<'_>) -> Vec<Draft> {
     } else {
         ("training, steps", Stroke::Faint)
     };
+    let are_weighted = curves.steps.iter().any(|it| it.unweighted_loss.is_some());
+    let weighted = match are_weighted {
+        true => curves.of_steps(|record| record.loss),
+        false => Vec::new(),
+    };
     vec![
         Draft::new(name, steps, stroke),
         Draft::new("training, epochs", epochs, Stroke::Line),
         held_out,
+        Draft::new("training, weighted", weighted, Stroke::Line),
     ]
 }
 

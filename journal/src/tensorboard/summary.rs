@@ -36,6 +36,10 @@ fn of_step(record: &StepRecord) -> Vec<Value> {
         scalar("step_secs", record.step_secs),
         scalar("epoch/number", record.epoch as f64),
     ];
+    values.extend(unweighted(
+        "loss/training_unweighted",
+        record.unweighted_loss,
+    ));
     for (part, loss) in record.loss_by_time.iter().enumerate() {
         let (from, to) = (part as f64, part as f64 + 1.0);
         let parts = TIME_PARTS as f64;
@@ -48,12 +52,18 @@ fn of_step(record: &StepRecord) -> Vec<Value> {
     values
 }
 
+/// A loss that is there beside a weighted one.
+fn unweighted(tag: &str, loss: Option<f64>) -> Option<Value> {
+    loss.map(|loss| scalar(tag, loss))
+}
+
 fn of_epoch(record: &EpochRecord) -> Vec<Value> {
     let mut values = vec![
         scalar("epoch/loss", record.loss),
         scalar("epoch/gradient_norm", record.gradient_norm),
         scalar("epoch/learning_rate", record.learning_rate),
     ];
+    values.extend(unweighted("epoch/loss_unweighted", record.unweighted_loss));
     values.extend(
         record
             .validation_loss
@@ -144,6 +154,7 @@ mod tests {
             step: 1,
             epoch: 1,
             loss: 1.0,
+            unweighted_loss: None,
             loss_by_time: [None; TIME_PARTS],
             gradient_norm: 1.0,
             update_norm: 1.0,
@@ -153,6 +164,11 @@ mod tests {
             adapter_norms: Default::default(),
         };
         let without = of_step(&record).len();
+        record.unweighted_loss = Some(2.0);
+        let both = of_step(&record);
+        assert_eq!(both.len(), without + 1);
+        assert!(both.contains(&scalar("loss/training_unweighted", 2.0)));
+        record.unweighted_loss = None;
         record.loss_by_time[7] = Some(0.5);
         let values = of_step(&record);
         assert_eq!(values.len(), without + 1);
