@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use dit::diffrhythm::{DiffusionTransformer, Drops, Inputs};
-use dit::flow::{self, Sampling};
+use dit::flow::{self, Sampling, Solver};
 use lora::adapter::Targets;
 use lora::base::BaseModel;
 use nn::{AdamW, AdamWOptions, Mode, Stream, VisitLinears, Weights};
@@ -149,6 +149,7 @@ fn sample(model: &DiffusionTransformer, steps: usize) -> Result<Tensor> {
     };
     let sampling = Sampling {
         points: steps + 1,
+        solver: Solver::Euler,
         sway: None,
         guidance: GUIDANCE,
         half_precision_times: false,

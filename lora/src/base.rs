@@ -15,6 +15,7 @@ mod weights;
 use candle_core::{Device, Tensor};
 use checkpoint::TensorFile;
 use dit::diffrhythm::DiffusionTransformer;
+use dit::flow::Solver;
 use nn::WeightPrecision;
 use vae::{Autoencoder, Posterior, Tiling};
 
@@ -26,8 +27,10 @@ use crate::progress::{Progress, Silent};
 pub use diffrhythm::SongBase;
 pub use outline::{LayerOutline, Outline};
 pub(crate) use own::EMBEDDED_SHA256;
+pub(crate) use own::{Description, FORMAT, check_pulses};
 pub use own::{EmbeddedFacts, embedded_facts};
-pub use pulse::{PULSES_PER_BEAT, PulseGrid};
+pub use pulse::PulseGrid;
+pub(crate) use pulse::token as pulse_token;
 pub(crate) use tags::Change;
 pub use tags::{Prompt, TagVocabulary};
 pub use weights::weights;
@@ -37,7 +40,7 @@ pub(crate) use weights::{identity_named, identity_of};
 const CLIP_POSITION: f64 = 1.0 / 3.0;
 
 /// Steps and guidance of bases that are asked with tags.
-const TAGS_STEPS: usize = 24;
+const TAGS_STEPS: usize = 12;
 const TAGS_GUIDANCE: f64 = 2.0;
 
 /// A loaded base model.
@@ -62,6 +65,7 @@ enum Conditioning {
     Tags {
         vocabulary: TagVocabulary,
         vectors: Vec<Vec<f32>>,
+        pulses_per_beat: usize,
     },
     /// Style vectors of MuQ-MuLan; the text tokens are phonemes.
     Songs {
@@ -109,6 +113,24 @@ impl BaseModel {
     /// Whether it is the base that ships inside the program, wherever it was opened from.
     pub fn is_embedded(&self) -> bool {
         self.is_embedded
+    }
+
+    /// How its velocities are integrated: as the reference does for released models, in fewer steps for those asked with tags.
+    pub(crate) fn solver(&self) -> Solver {
+        match &self.conditioning {
+            Conditioning::Tags { .. } => Solver::AdamsBashforth,
+            Conditioning::Songs { .. } => Solver::Euler,
+        }
+    }
+
+    /// The beat grid as the base's tokens, one a latent frame; zeros for bases that know none.
+    pub fn pulse_tokens(&self, grid: &PulseGrid, latent_frames: usize) -> Vec<u32> {
+        match &self.conditioning {
+            Conditioning::Tags {
+                pulses_per_beat, ..
+            } => grid.tokens(latent_frames, self.frame_secs(), *pulses_per_beat),
+            Conditioning::Songs { .. } => vec![0; latent_frames],
+        }
     }
 
     /// What a released song model brings of its own; none for bases that are asked with tags.
@@ -179,7 +201,7 @@ impl BaseModel {
         self.transformer_config.max_frames as f64 * self.frame_secs()
     }
 
-    /// Euler steps of a clip when nothing else is said: those of a release's own pipeline, whose grid has a point more.
+    /// Steps of a clip when nothing else is said: those of a release's own pipeline, whose grid has a point more.
     pub fn default_steps(&self) -> usize {
         self.songs()
             .map_or(TAGS_STEPS, |songs| songs.sampling.0.saturating_sub(1))

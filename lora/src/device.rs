@@ -1,8 +1,10 @@
 //! Where the transformer runs.
 
+use std::fmt;
 use std::str::FromStr;
 
 use candle_core::Device;
+use serde::{Deserialize, Deserializer};
 
 use crate::error::LoraError;
 
@@ -32,6 +34,23 @@ impl FromStr for DeviceChoice {
                 .map_err(|_| format!("{number:?} is not a device's number: cuda:0 is the first")),
             _ => Err("expected auto, cpu, cuda or cuda:N".to_owned()),
         }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => formatter.write_str("auto"),
+            Self::Cpu => formatter.write_str("cpu"),
+            Self::Cuda(number) => write!(formatter, "cuda:{number}"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DeviceChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -104,6 +123,9 @@ mod tests {
         assert_eq!(parse("cpu"), Ok(DeviceChoice::Cpu));
         assert_eq!(parse("cuda"), Ok(DeviceChoice::Cuda(0)));
         assert_eq!(parse("cuda:3"), Ok(DeviceChoice::Cuda(3)));
+        for name in ["auto", "cpu", "cuda:3"] {
+            assert_eq!(parse(name).unwrap().to_string(), name);
+        }
         for wrong in ["", "gpu", "cuda:", "cuda:x", "cuda:-1"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

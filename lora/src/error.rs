@@ -116,15 +116,15 @@ pub enum LoraError {
         /// What is wrong and what to do.
         problem: String,
     },
-    /// Training produced numbers that are none.
+    /// Training produced numbers that are none, or losses far above those it began with.
     #[error(
         "the {what} became {value} at step {step}, after the rate was halved {halvings} times; the last good state is saved. Lower --learning-rate (now {learning_rate:e}) and look for broken pieces among those of the step: {pieces}"
     )]
     NotFinite {
         /// Loss or gradient.
         what: &'static str,
-        /// NaN or infinity.
-        value: f64,
+        /// NaN or infinity, or a loss that tells of broken weights.
+        value: String,
         /// Optimizer step.
         step: usize,
         /// How often the rate was halved before.
@@ -158,6 +158,9 @@ pub enum LoraError {
     /// The manifest.
     #[error(transparent)]
     Manifest(#[from] dataset::ManifestError),
+    /// Tags beside a sound.
+    #[error(transparent)]
+    Sidecar(#[from] dataset::SidecarError),
     /// The latent cache.
     #[error(transparent)]
     LatentCache(#[from] dataset::LatentCacheError),

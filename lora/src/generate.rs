@@ -31,7 +31,7 @@ pub const RELEASED_CHUNKS: Tiling = Tiling::Pasted {
 pub struct Request {
     /// Length in seconds.
     pub seconds: f64,
-    /// Euler steps from noise to data.
+    /// Steps from noise to data.
     pub steps: usize,
     /// Guidance: how far to go beyond the unstyled prediction; 0 turns it off.
     pub guidance: f64,
@@ -197,7 +197,7 @@ struct Way<'a> {
     from: f32,
     /// See [`flow::Course::null_knows`] and [`flow::Course::holds_known`].
     as_trained: bool,
-    /// Euler steps.
+    /// Steps.
     steps: usize,
 }
 
@@ -249,6 +249,7 @@ fn integrate(
     };
     let sampling = flow::Sampling {
         points: way.steps + 1,
+        solver: base.solver(),
         sway: None,
         guidance: request.guidance,
         half_precision_times: base.songs().is_some(),

@@ -163,6 +163,12 @@ fn describe_adapter(adapter: &Adapter) -> Result<Vec<String>, LoraError> {
         let words = shorten(&description.trigger_words.join(", "));
         lines.push(format!("trigger words: {words}"));
     }
+    lines.extend(
+        description
+            .changes
+            .iter()
+            .map(|change| format!("changed in training: {}", shorten(change))),
+    );
     let has_lengths = adapter
         .layers
         .values()

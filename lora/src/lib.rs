@@ -5,6 +5,7 @@
 //!
 //! - [`base`]: the model that is adapted; one is embedded in the program. Latents are `[batch, channels, frames]` at the autoencoder
 //!   and `[batch, frames, channels]` in the transformer.
+//! - [`base_training`]: a base trained from scratch: autoencoder, transformer, file.
 //! - [`models`]: the files that a model's name stands for.
 //! - [`adapter`]: targets, the file format, attaching, merging, combining.
 //! - [`device`]: the CPU or a CUDA card.
@@ -17,6 +18,7 @@
 
 pub mod adapter;
 pub mod base;
+pub mod base_training;
 pub mod device;
 mod error;
 pub mod generate;

@@ -14,7 +14,7 @@ use crate::device::DeviceChoice;
 use crate::error::LoraError;
 use crate::progress::Progress;
 
-pub use manual::{print_completions, print_man_page};
+pub use manual::Manual;
 pub use outputs::{Written, check_ending, check_free, make_folder, refuse_what_is_read};
 
 static STOP: AtomicBool = AtomicBool::new(false);

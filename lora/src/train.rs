@@ -1,6 +1,7 @@
 //! Training an adapter: data, batches, the loop, what stops it, and what it leaves behind.
 
 mod batch;
+mod blow_up;
 mod bookkeeping;
 mod checkpoint;
 mod conditions;
@@ -38,5 +39,7 @@ pub use fit::{Fitted, MemorySize, fit};
 pub use objective::FlowTimes;
 pub use plan::{Plan, plan};
 pub use preset::Preset;
+pub(crate) use run_folder::Lock;
+pub(crate) use running_mean::RunningMean;
 pub use step::{Computation, StepGradients, TrainableAdapter};
 pub use trainer::{Outcome, Trainer};

@@ -133,6 +133,128 @@ fn the_configuration_file_chooses_the_base() {
     );
 }
 
+/// What is printed changes nothing, on the base it was printed for and on others, and sets what was asked for.
+#[test]
+fn a_printed_configuration_is_no_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let printed = |arguments: &[&str]| {
+        let output = run(at, "lora-train", &[arguments, &["--print-config"]].concat());
+        succeeds(&output);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let values = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.contains(" = "));
+        lines
+            .map(|line| line.trim_start_matches("# ").to_owned())
+            .collect()
+    };
+    std::fs::write(at.join("printed.toml"), printed(&[])).unwrap();
+    let text = printed(&[]);
+    assert!(
+        text.contains("\n# learning_rate = 0.002  # (default: 0.002; depends on the base)"),
+        "{text}"
+    );
+    assert!(
+        text.lines()
+            .all(|line| line.is_empty() || line.starts_with('#')),
+        "{text}"
+    );
+    for more in [
+        &[][..],
+        &["--model", TINY],
+        &["--model", "diffrhythm-base"],
+        &["--preset", "diffrhythm-opera", "--model", "diffrhythm-base"],
+        &["--method", "lokr"],
+        &["--out", "mine.safetensors"],
+        &["--epochs", "3"],
+        &["--memory", "8GB"],
+    ] {
+        let with = [more, &["--config", "printed.toml"]].concat();
+        assert_eq!(printed(more), printed(&with), "{more:?}");
+    }
+    // What was asked for is set, and every comment is a setting without its sign.
+    let asked = [
+        "--rank",
+        "3",
+        "--model",
+        TINY,
+        "--device",
+        "cpu",
+        "--threads",
+        "2",
+    ];
+    let asked = printed(&[&asked[..], &["--memory", "900MB"]].concat());
+    std::fs::write(at.join("asked.toml"), &asked).unwrap();
+    for line in [
+        "rank = 3",
+        "device = \"cpu\"",
+        "threads = 2",
+        "memory = \"900MB\"",
+    ] {
+        assert!(asked.lines().any(|own| own == line), "{line}: {asked}");
+    }
+    assert_eq!(printed(&["--config", "asked.toml"]), asked);
+    std::fs::write(at.join("all.toml"), values(&asked).join("\n")).unwrap();
+    let all = printed(&["--config", "all.toml"]);
+    assert!(
+        all.lines().any(|line| line == "learning_rate = 0.0002"),
+        "{all}"
+    );
+}
+
+#[test]
+fn a_dry_run_refuses_what_the_run_would() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let dry = |more: &[&str]| train(folder.path(), &[more, &["--dry-run"]].concat());
+    succeeds(&dry(&["--repeats", "song-0=2"]));
+    fails(
+        &dry(&["--repeats", "nosuch=2"]),
+        1,
+        &["nosuch=2", "--repeats"],
+    );
+    fails(
+        &dry(&["--learning-rate", "-1"]),
+        1,
+        &["--learning-rate", "-1"],
+    );
+    fails(&dry(&["--threads", "0"]), 1, &["--threads", "1024"]);
+    #[cfg(not(feature = "cuda"))]
+    fails(&dry(&["--device", "cuda"]), 1, &["cuda:0"]);
+    std::fs::write(folder.path().join("card.toml"), "device = \"cuda:7\"\n").unwrap();
+    #[cfg(not(feature = "cuda"))]
+    fails(&dry(&["--config", "card.toml"]), 1, &["cuda:7"]);
+    succeeds(&dry(&["--config", "card.toml", "--device", "cpu"]));
+    std::fs::write(folder.path().join("card.toml"), "device = \"gpu\"\n").unwrap();
+    fails(
+        &dry(&["--config", "card.toml"]),
+        1,
+        &["card.toml", "cuda:N"],
+    );
+    // Nothing was begun for it.
+    let output = train(folder.path(), &["--repeats", "nosuch=2"]);
+    fails(&output, 1, &["nosuch=2"]);
+    assert!(!folder.path().join("segments/.latents").exists());
+}
+
+/// The file is to blame that cannot be read, not the sound beside it.
+#[test]
+fn a_broken_sidecar_is_named_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let segments = common::segments(folder.path(), 44_100);
+    let refused = |name: &str, contents: &[u8], word: &str| {
+        std::fs::write(segments.join(name), contents).unwrap();
+        let output = train(folder.path(), &[]);
+        fails(&output, 1, &[name, word]);
+        let text = text(&output);
+        assert!(!text.contains(".wav") && !text.contains("space"), "{text}");
+        std::fs::remove_file(segments.join(name)).unwrap();
+    };
+    refused("piece-1.txt", &[0xff, 0xfe, b'a', 0], "UTF-8");
+    refused("piece-2.json", b"{", "take it away");
+}
+
 #[test]
 fn a_dry_run_counts_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -735,6 +857,12 @@ fn a_place_where_no_adapter_can_be_is_refused_before_the_training() {
             &["--out", "segments/manifest.jsonl/a.safetensors"][..],
             "manifest.jsonl",
         ),
+        (&["--out", "z"][..], ".safetensors"),
+        (&["--out", "style.wav"][..], ".safetensors"),
+        (
+            &["--out", "segments/new/a.safetensors", "--force"][..],
+            "folder of the pieces",
+        ),
     ] {
         let output = train(folder.path(), flags);
         assert_eq!(output.status.code(), Some(1), "{flags:?}");
@@ -745,6 +873,36 @@ fn a_place_where_no_adapter_can_be_is_refused_before_the_training() {
         );
         assert!(!folder.path().join("runs").exists(), "{flags:?}");
     }
+}
+
+/// A base or a piece that the adapter's name leads to stays what it is.
+#[test]
+fn what_a_run_reads_is_never_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let base = std::fs::read(TINY).unwrap();
+    std::fs::write(folder.path().join("base.safetensors"), &base).unwrap();
+    let steps = "steps = 2\nbatch_size = 2\ncrop_secs = 0.5\n";
+    std::fs::write(folder.path().join("run.safetensors"), steps).unwrap();
+    let trained_to = |out: &str| {
+        let at = ["--data", "segments", "--model", "base.safetensors"];
+        let settings = ["--config", "run.safetensors", "--force", "--out", out];
+        run(folder.path(), "lora-train", &[&at[..], &settings].concat())
+    };
+    for out in ["base.safetensors", "./run.safetensors"] {
+        fails(&trained_to(out), 1, &["read", out]);
+    }
+    assert_eq!(
+        std::fs::read(folder.path().join("base.safetensors")).unwrap(),
+        base
+    );
+    #[cfg(unix)]
+    {
+        let piece = folder.path().join("segments/piece-0.wav");
+        std::os::unix::fs::symlink(piece, folder.path().join("link.safetensors")).unwrap();
+        fails(&trained_to("link.safetensors"), 1, &["pieces", "--out"]);
+    }
+    assert!(!folder.path().join("runs").exists());
 }
 
 #[test]
@@ -790,12 +948,14 @@ fn an_adapter_acts_at_its_times_and_on_its_layers() {
     }
 }
 
-/// Both programs with settings of their own tell shells and `man` about them, and need nothing else for it.
+/// Every program tells shells and `man` about its flags, and needs nothing else for it.
 #[test]
 fn completions_and_manual_name_the_flags() {
     for (program, flag, part) in [
         ("lora-train", "learning-rate", "--augment-tempo"),
         ("lora-merge", "subtract", "LORA-MERGE EXTRACT"),
+        ("lora-infer", "style-audio", "--list-models"),
+        ("lora-convert", "inspect", "--precision"),
     ] {
         let told = |arguments: &[&str]| {
             let output = Command::new(assert_cmd::cargo::cargo_bin(program))

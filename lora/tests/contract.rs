@@ -140,7 +140,7 @@ fn sound(base: &BaseModel) -> Vec<f32> {
         guidance: 2.0,
         style,
         negative_style: None,
-        tokens: pulse.tokens(30, base.frame_secs()),
+        tokens: base.pulse_tokens(&pulse, 30),
         kept: None,
         decoding: None,
     };

@@ -206,7 +206,10 @@ fn flags_that_would_change_nothing_are_refused() {
         (&["--to", "single", "--alpha", "0"], "above 0"),
         (&["--to", "single", "--alpha", "7"], "alpha 5"),
     ] {
-        let output = convert(folder.path(), &[&[peft.as_str(), "out"], more].concat());
+        let output = convert(
+            folder.path(),
+            &[&[peft.as_str(), "out.safetensors"], more].concat(),
+        );
         expect(&output, 1, &[words]);
     }
     expect(&convert(folder.path(), &[&peft]), 2, &["OUT"]);
@@ -365,14 +368,14 @@ fn hashes_are_taken_as_people_write_them() {
 fn outputs_that_cannot_be_are_told_first() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    std::fs::write(at.join("file"), "mine").unwrap();
-    std::fs::create_dir(at.join("folder")).unwrap();
+    std::fs::write(at.join("file.safetensors"), "mine").unwrap();
+    std::fs::create_dir(at.join("folder.safetensors")).unwrap();
     for (out, to, more, words) in [
         ("x.pt", "single", &[][..], "x.safetensors"),
         ("x.safetensors", "original", &[], "x.pt"),
-        ("file", "peft", &["--force"], "is a file"),
-        ("folder", "single", &["--force"], "is a folder"),
-        ("file", "single", &[], "--force"),
+        ("file.safetensors", "peft", &["--force"], "is a file"),
+        ("folder.safetensors", "single", &["--force"], "is a folder"),
+        ("file.safetensors", "single", &[], "--force"),
     ] {
         let output = convert(at, &[&[ORIGINAL, out, "--to", to], more].concat());
         expect(&output, 1, &[words]);
@@ -498,11 +501,41 @@ fn adapters_are_added_subtracted_and_brought_to_a_rank() {
     expect(&merge(at, &dora), 1, &["peft_dora", "--base"]);
     let endings = ["sum", &two, "--out", "x.pt"];
     expect(&merge(at, &endings), 1, &["x.safetensors"]);
+    for (out, better) in [("e3.wav", "e3.safetensors"), ("x", "x.safetensors")] {
+        expect(&merge(at, &["sum", &two, "--out", out]), 1, &[better]);
+        assert!(!at.join(out).exists());
+    }
+    for rank in ["0", "4097", "-1", "2.5"] {
+        expect(
+            &merge(at, &["sum", &two, "--rank", rank, "--out", "x.safetensors"]),
+            2,
+            &["from 1 to 4096"],
+        );
+    }
+    // What is read is refused before it is read.
+    std::fs::write(at.join("torn.safetensors"), "torn").unwrap();
+    let torn = ["torn.safetensors", "--out", "torn.safetensors", "--force"];
     expect(
-        &merge(at, &["sum", &two, "--rank", "0", "--out", "x"]),
-        2,
-        &["rank"],
+        &merge(at, &[&["sum"], &torn[..]].concat()),
+        1,
+        &["would be replaced"],
     );
+    let extracted = ["--base", &two, "--rank", "1"];
+    let extracted = [&["extract"], &torn[..], &extracted].concat();
+    expect(&merge(at, &extracted), 1, &["would be replaced"]);
+    let none = format!("{two}:0");
+    for (parts, idle) in [
+        (&[two.as_str(), "--subtract", &two][..], true),
+        (&[two.as_str(), "--subtract", &two, "--rank", "2"][..], true),
+        (&[none.as_str()][..], true),
+        (&[two.as_str(), &none][..], false),
+    ] {
+        let out = ["--out", "sum.safetensors", "--force"];
+        let output = merge(at, &[&["sum"], parts, &out].concat());
+        expect(&output, 0, &[]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(told.contains("no effect"), idle, "{parts:?}: {told}");
+    }
 }
 
 #[test]

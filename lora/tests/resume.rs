@@ -388,6 +388,9 @@ fn a_forced_change_is_taken_and_named_in_the_adapter() {
     let adapter = Adapter::load(&longer.out, &Device::Cpu).unwrap();
     let changes = &adapter.description.changes;
     assert_eq!(changes, &["from step 25: steps = 30 (was 25)"]);
+    let told = lora::inspect::describe(&longer.out, None, &Device::Cpu).unwrap();
+    let line = format!("changed in training: {}", changes[0]);
+    assert!(told.contains(&line), "{told:?}");
     // A change of shape is too large, whatever is forced.
     let other = TrainConfig { rank: 3, ..longer };
     let (base, set) = parts(&other);
@@ -437,6 +440,15 @@ fn parts_of_batches_running_means_and_patterns_survive_a_stop() {
         std::fs::read(&whole.out).unwrap(),
         std::fs::read(&parted.out).unwrap()
     );
+    // What min-SNR makes of a loss is below it; both are written down.
+    for record in records(&whole) {
+        let (loss, unweighted) = match record {
+            Record::Step(step) => (step.loss, step.unweighted_loss),
+            Record::Epoch(epoch) => (epoch.loss, epoch.unweighted_loss),
+            _ => continue,
+        };
+        assert!(unweighted.unwrap() > loss);
+    }
     let adapter = Adapter::load(&whole.out, &Device::Cpu).unwrap();
     let ranks: Vec<_> = adapter
         .layers
@@ -478,11 +490,58 @@ fn broken_numbers_are_undone() {
             .count(),
         3
     );
+    let report = std::fs::read_to_string(whole.run_dir.join("report.html")).unwrap();
+    assert!(
+        report.contains("the rate was halved 3 times"),
+        "the page tells how it ended"
+    );
     let (base, set) = parts(&whole);
     let saved = Trainer::resume(whole.clone(), base, set, false, &mut Silent).unwrap();
     // The state before the first step that broke.
     assert!(saved.run(&mut Silent).is_err());
     assert!(!whole.out.exists());
+}
+
+/// At its end it would find an adapter that it may not replace: it is refused before it begins.
+#[test]
+fn a_finished_run_without_checkpoints_does_not_begin_again() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let config = config(folder.path(), "run", 3);
+    start(&config).run(&mut Silent).unwrap();
+    std::fs::remove_dir_all(config.run_dir.join("checkpoints")).unwrap();
+    for force in [false, true] {
+        let (base, set) = parts(&config);
+        let resumed = Trainer::resume(config.clone(), base, set, force, &mut Silent);
+        let error = resumed.err().unwrap().to_string();
+        assert!(
+            error.contains("no checkpoint left") && error.contains("style.safetensors"),
+            "{error}"
+        );
+    }
+}
+
+/// Numbers that are finite still, and far above where they were, are no better.
+#[test]
+fn a_loss_that_climbs_far_is_undone_too() {
+    let folder = tempfile::tempdir().unwrap();
+    common::segments(folder.path(), 44_100);
+    let wild = TrainConfig {
+        learning_rate: 1.0,
+        warm_up_steps: 0,
+        ..config(folder.path(), "wild", 3)
+    };
+    let mut notes = Notes::default();
+    // Whether it ends well is chance: three halvings may do.
+    let _ = start(&wild).run(&mut notes);
+    let told = |note: &&String| note.contains("far above") && note.contains("half the");
+    let halvings = notes.0.iter().filter(told).count();
+    assert!(halvings > 0, "{:?}", notes.0);
+    for record in records(&wild) {
+        if let Record::Step(step) = record {
+            assert!(step.loss < 100.0, "{step:?}");
+        }
+    }
 }
 
 #[derive(Default)]
@@ -534,4 +593,27 @@ fn changed_forms_are_encoded_once_and_only_of_what_is_trained_on() {
         assert!(frames[1].abs_diff(frames[0] * 5 / 4) <= 1, "{frames:?}");
         assert_eq!(frames[2], frames[0]);
     }
+}
+
+/// A form too short for one latent frame is no reason to lose the piece.
+#[test]
+fn a_form_that_cannot_be_made_leaves_the_piece() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = config(folder.path(), "plain", 3);
+    let base = BaseModel::open(&plain.model, &Device::Cpu).unwrap();
+    common::segments(folder.path(), base.hop() + base.hop() / 4);
+    let changed = TrainConfig {
+        augment_tempo: vec![0.8, 2.0],
+        ..plain.clone()
+    };
+    let (_, own) = parts(&plain);
+    let (_, set) = parts(&changed);
+    assert_eq!(set.training.len(), own.training.len());
+    assert!(set.training.iter().all(|piece| piece.forms() == 2));
+    assert_eq!(set.skipped.len(), set.training.len());
+    assert!(
+        set.skipped[0].contains("piece-0.wav at 2 of its tempo"),
+        "{:?}",
+        set.skipped
+    );
 }

@@ -8,11 +8,12 @@ use candle_core::Device;
 use checkpoint::TensorFile;
 use dit::diffrhythm::DiffusionTransformer;
 use nn::{WeightPrecision, Weights};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use vae::SpectralAutoencoder;
 
-use super::pulse::PULSES_PER_BEAT;
+use super::pulse::MOST_PULSES_PER_BEAT;
+use super::tags::MOST_BEATS_PER_BAR;
 use super::{BaseModel, Conditioning, TagVocabulary};
 use crate::adapter::BaseIdentity;
 use crate::error::LoraError;
@@ -27,18 +28,19 @@ const EMBEDDED_ORIGIN: &str = "the embedded base";
 /// Its hash, which every program would otherwise compute at its start.
 pub(crate) const EMBEDDED_SHA256: &str =
     "23a0bf2895bb8ec3aeabaa27421d6a11d0451c47b52a7652f7da93ec374cb286";
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
-#[derive(Debug, Deserialize)]
+/// What the header of a base file says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Description {
-    format: u32,
-    name: String,
-    version: u32,
-    autoencoder: vae::SpectralConfig,
-    transformer: dit::diffrhythm::Config,
-    tags: Vec<String>,
-    pulses_per_beat: usize,
+pub(crate) struct Description {
+    pub(crate) format: u32,
+    pub(crate) name: String,
+    pub(crate) version: u32,
+    pub(crate) autoencoder: vae::SpectralConfig,
+    pub(crate) transformer: dit::diffrhythm::Config,
+    pub(crate) tags: Vec<String>,
+    pub(crate) pulses_per_beat: usize,
 }
 
 /// The base that ships inside the program.
@@ -149,6 +151,7 @@ fn from_bytes(
         conditioning: Conditioning::Tags {
             vocabulary: TagVocabulary::new(description.tags),
             vectors: tag_vectors,
+            pulses_per_beat: description.pulses_per_beat,
         },
         transformer_config: description.transformer,
         parameter_count,
@@ -157,6 +160,23 @@ fn from_bytes(
         device: device.clone(),
         precision,
     })
+}
+
+/// Whether a transformer has tokens for bars of so many pulses a beat.
+pub(crate) fn check_pulses(
+    pulses_per_beat: usize,
+    transformer: &dit::diffrhythm::Config,
+) -> Result<(), String> {
+    let tokens = pulses_per_beat.saturating_mul(MOST_BEATS_PER_BAR);
+    if (1..=MOST_PULSES_PER_BEAT).contains(&pulses_per_beat)
+        && tokens <= transformer.text_num_embeds
+    {
+        return Ok(());
+    }
+    Err(format!(
+        "{pulses_per_beat} pulses a beat are not possible with {} tokens (1 to {MOST_PULSES_PER_BEAT} are, and there are bars of {MOST_BEATS_PER_BAR} beats)",
+        transformer.text_num_embeds
+    ))
 }
 
 fn describe(bytes: &[u8]) -> Result<Description, String> {
@@ -169,12 +189,7 @@ fn describe(bytes: &[u8]) -> Result<Description, String> {
             description.format
         ));
     }
-    if description.pulses_per_beat != PULSES_PER_BEAT {
-        return Err(format!(
-            "{} pulses a beat are not known ({PULSES_PER_BEAT} are)",
-            description.pulses_per_beat
-        ));
-    }
+    check_pulses(description.pulses_per_beat, &description.transformer)?;
     // Checked here, where the file can be named.
     let autoencoder = description.autoencoder.validate("autoencoder");
     autoencoder.map_err(|error| format!("its configuration is impossible: {error}"))?;
@@ -233,8 +248,8 @@ mod tests {
             ),
             (
                 r#""pulses_per_beat": 8"#,
-                r#""pulses_per_beat": 9"#,
-                "9 pulses",
+                r#""pulses_per_beat": 97"#,
+                "97 pulses",
             ),
             (r#""fft_size": 2048"#, r#""fft_sighs": 2048"#, "fft_sighs"),
         ] {

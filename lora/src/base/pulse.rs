@@ -1,11 +1,24 @@
 //! The beat grid as text tokens: one token a latent frame says where in the bar the frame begins.
 //!
-//! Token = 1 + beat in bar * 8 + eighth of the beat; 0 means no grid (the tempo is left to the model).
+//! Token = 1 + beat in bar * pulses a beat + pulse of the beat; 0 means no grid (the tempo is left to the model).
 
 use super::tags::MOST_BEATS_PER_BAR;
 
-/// Positions told apart within one beat.
-pub const PULSES_PER_BEAT: usize = 8;
+/// Most positions that a base may tell apart within one beat: finer than a frame of any.
+pub(crate) const MOST_PULSES_PER_BEAT: usize = 96;
+
+/// The token of a moment, in seconds after a downbeat or before it.
+pub(crate) fn token(
+    seconds: f64,
+    tempo_bpm: f64,
+    beats_per_bar: usize,
+    pulses_per_beat: usize,
+) -> u32 {
+    let pulses_per_bar = (pulses_per_beat * beats_per_bar.clamp(1, MOST_BEATS_PER_BAR)) as i64;
+    // The small offset keeps a frame that begins on a pulse from falling before it by rounding.
+    let pulse = (seconds * tempo_bpm / 60.0 * pulses_per_beat as f64 + 1e-6).floor() as i64;
+    1 + pulse.rem_euclid(pulses_per_bar) as u32
+}
 
 /// A steady grid with its first downbeat at the start of the clip.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,16 +31,17 @@ pub struct PulseGrid {
 
 impl PulseGrid {
     /// One token for each latent frame; `frame_secs` is a latent frame's length in seconds.
-    pub fn tokens(&self, latent_frames: usize, frame_secs: f64) -> Vec<u32> {
-        let beats = self.beats_per_bar.clamp(1, MOST_BEATS_PER_BAR);
-        let pulses_per_bar = (PULSES_PER_BEAT * beats) as u64;
-        // The small offset keeps a frame that begins on a pulse from falling before it by rounding.
-        let pulse = |frame: usize| {
-            (frame as f64 * frame_secs * self.tempo_bpm / 60.0 * PULSES_PER_BEAT as f64 + 1e-6)
-                .floor() as u64
-        };
+    pub fn tokens(
+        &self,
+        latent_frames: usize,
+        frame_secs: f64,
+        pulses_per_beat: usize,
+    ) -> Vec<u32> {
         (0..latent_frames)
-            .map(|frame| 1 + (pulse(frame) % pulses_per_bar) as u32)
+            .map(|frame| {
+                let seconds = frame as f64 * frame_secs;
+                token(seconds, self.tempo_bpm, self.beats_per_bar, pulses_per_beat)
+            })
             .collect()
     }
 
@@ -48,9 +62,11 @@ mod tests {
             tempo_bpm: 60.0,
             beats_per_bar: 3,
         };
-        let tokens = grid.tokens(26, 0.125);
+        let tokens = grid.tokens(26, 0.125, 8);
         assert_eq!(&tokens[..9], &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(&tokens[22..], &[23, 24, 1, 2]);
+        assert_eq!(token(-0.125, 60.0, 3, 8), 24, "before the first downbeat");
+        assert_eq!(token(2.0, 90.0, 4, 24), 1 + 3 * 24);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //!
 //! One safetensors file for each copy of a model, in `lorelei/quantised` in the system's folder for such things, named by a hash of what it
 //! was made of. For each layer it holds the parts of [`FourBit`] as they are, so that what is read is to the last bit what quantising
-//! would give. A damaged file counts as missing: it is told, and made anew.
+//! would give. A damaged file counts as missing: it is told, and made anew. Together they take a bounded room: those that were not used for
+//! longest go first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use checkpoint::{ElementType, TensorFile};
 use nn::linear::{BlockScales, DoubleScales, NF4_BLOCK};
@@ -26,6 +27,9 @@ use crate::progress::Progress;
 const VERSION: u32 = 1;
 /// Nobody takes as long to write the file: what is older was left by a program that was killed.
 const STALE: Duration = Duration::from_secs(3600);
+
+/// Room of all files together: twenty copies of DiffRhythm's size or more.
+const MOST_BYTES: u64 = 8 << 30;
 
 /// Metadata.
 const KEY: &str = "lorelei_quantised";
@@ -84,6 +88,9 @@ impl QuantisedFile {
             return None;
         }
         let read = self.parse(model);
+        // What is used goes last when room is made. A file that cannot be marked only goes earlier.
+        let file = std::fs::File::options().append(true).open(&self.path);
+        let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
         read.inspect_err(|problem| {
             progress.note(&format!(
                 "{}: damaged ({problem}); the model is quantised again",
@@ -129,7 +136,9 @@ impl QuantisedFile {
         if layers.is_empty() {
             return;
         }
-        if let Err(error) = self.write_layers(&layers) {
+        let written = self.write_layers(&layers);
+        prune(&self.path, MOST_BYTES);
+        if let Err(error) = written {
             progress.note(&format!(
                 "{}: cannot be written ({error}); the model is quantised again at the next start",
                 self.path.display()
@@ -160,6 +169,30 @@ impl QuantisedFile {
         dataset::write_aside_by(&self.path, |path| {
             safetensors::serialize_to_file(views, Some(metadata), path).map_err(io::Error::other)
         })
+    }
+}
+
+/// Removes files beside `newest`, the oldest first, until all together take at most so many bytes. That one stays costs only room, so that
+/// no failure is told; a program that reads it now keeps its mapping.
+fn prune(newest: &Path, most_bytes: u64) {
+    let entries = newest.parent().map(std::fs::read_dir);
+    let entries = entries.into_iter().flatten().flatten().flatten();
+    let mut files: Vec<(SystemTime, u64, PathBuf)> = entries
+        .filter(|entry| entry.path().extension() == newest.extension())
+        .filter_map(|entry| {
+            let metadata = entry.metadata().ok()?;
+            Some((metadata.modified().ok()?, metadata.len(), entry.path()))
+        })
+        .collect();
+    files.sort();
+    let mut bytes: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+    for (_, own_bytes, path) in files {
+        if bytes <= most_bytes {
+            return;
+        }
+        if path != newest && std::fs::remove_file(&path).is_ok() {
+            bytes -= own_bytes;
+        }
     }
 }
 
@@ -336,6 +369,29 @@ mod tests {
             .set_modified(UNIX_EPOCH + Duration::from_secs(7))
             .unwrap();
         assert_ne!(before, key_of(&first));
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path_of = |name: &str| folder.path().join(format!("{name}.safetensors"));
+        for (age, name) in ["new", "old", "older", "oldest"].into_iter().enumerate() {
+            std::fs::write(path_of(name), [0; 100]).unwrap();
+            let file = std::fs::File::options().append(true).open(path_of(name));
+            let at = UNIX_EPOCH + Duration::from_secs(1000 - age as u64);
+            file.unwrap().set_modified(at).unwrap();
+        }
+        std::fs::write(folder.path().join("notes.txt"), [0; 1000]).unwrap();
+        let left = |most, newest: &str| {
+            prune(&path_of(newest), most);
+            let names = ["new", "old", "older", "oldest"];
+            names.map(|name| path_of(name).exists())
+        };
+        assert_eq!(left(400, "new"), [true; 4]);
+        assert_eq!(left(399, "new"), [true, true, true, false]);
+        assert_eq!(left(250, "older"), [true, false, true, false]);
+        assert_eq!(left(0, "new"), [true, false, false, false]);
+        assert!(folder.path().join("notes.txt").exists());
     }
 
     #[test]

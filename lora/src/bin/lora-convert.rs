@@ -7,15 +7,15 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use checkpoint::diffrhythm::StateDict;
 use checkpoint::{ConvertOptions, Converted, ElementType, Precision, TensorFile};
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 use lora::LoraError;
 use lora::adapter::{Adapter, MergeOptions, Target, layer_shapes, write_merged};
 use lora::inspect;
 use lora::models::Hub;
 use lora::progress::{InBytes, Progress};
 use lora::terminal::{
-    Terminal, Written, catch_interrupts, check_ending, check_free, exit_with, log_to_stderr,
-    make_folder, print_lines, refuse_what_is_read, tell,
+    Manual, Terminal, Written, catch_interrupts, check_ending, check_free, exit_with,
+    log_to_stderr, make_folder, print_lines, refuse_what_is_read, tell,
 };
 
 /// Convert adapters and weights from one layout to another, or say what is in a file.
@@ -24,7 +24,7 @@ use lora::terminal::{
 /// LoRAW, Stable Audio 3 and Lorelei; which one it is follows from the tensors' names. Tensors that belong to no known method are an
 /// error. Nothing in a file is ever run. Exit codes: 0 done, 1 error, 2 wrong usage, 130 stopped.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "lora-convert", version)]
 struct Arguments {
     /// Adapter (file or PEFT folder), or model file.
     #[arg(
@@ -61,6 +61,8 @@ struct Arguments {
     /// Replace what is there.
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    manual: Manual,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -103,6 +105,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.manual.print(Arguments::command())? {
+        return Ok(());
+    }
     let device = Device::Cpu;
     if let Some(alpha) = arguments
         .alpha

@@ -10,14 +10,21 @@ use checkpoint::{TensorFile, shorten};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use lora::adapter::combine::{Combined, Energy, Part, SumOptions, extract, sum, total_energy};
 use lora::adapter::{Adapter, Placement, Target};
+use lora::inspect;
 use lora::models::Hub;
 use lora::terminal::{
-    Terminal, Written, catch_interrupts, check_ending, check_free, exit_with, log_to_stderr,
-    make_folder, print_completions, print_lines, print_man_page, refuse_what_is_read, tell,
+    Manual, Terminal, Written, catch_interrupts, check_ending, check_free, exit_with,
+    log_to_stderr, make_folder, print_lines, refuse_what_is_read, tell,
 };
 
 /// Names shown of tensors that one file alone has: a training checkpoint has its optimizer's too.
 const UNPAIRED_SHOWN: usize = 5;
+
+/// As in training: above the width of any layer, where a low-rank change would be none.
+const HIGHEST_RANK: usize = 4096;
+
+/// A sum whose norm is below this share of its parts' is what rounding left of them.
+const NOTHING_LEFT: f64 = 1e-6;
 
 /// Make one adapter of several, or of two checkpoints.
 ///
@@ -31,12 +38,8 @@ const UNPAIRED_SHOWN: usize = 5;
     arg_required_else_help = true
 )]
 struct Arguments {
-    /// Print what a shell needs to complete the flags, and stop.
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<clap_complete::Shell>,
-    /// Print the manual page, and stop.
-    #[arg(long, exclusive = true)]
-    man_page: bool,
+    #[command(flatten)]
+    manual: Manual,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -48,11 +51,13 @@ enum Command {
     /// Sums of LoRA are exact: their ranks add up. With --rank each layer is brought to a rank by its singular value decomposition, and the
     /// part of the squared norm that it keeps is told. LoKr needs --rank; DoRA needs --rank and --base. Trigger vectors are added up by the
     /// same weights.
+    #[command(allow_negative_numbers = true)]
     Sum(SumArguments),
     /// Take the adapter out of a fine-tuned checkpoint: its difference from the base, at a rank
     ///
     /// Layers without a difference are left out. What differs and is no weight of a linear layer (norms, biases, tables) is named: no
     /// adapter can change it. One tensor of each file is in memory at a time.
+    #[command(allow_negative_numbers = true)]
     Extract(ExtractArguments),
 }
 
@@ -128,8 +133,8 @@ impl Layout {
 
 fn rank_from_text(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(rank) if rank > 0 => Ok(rank),
-        _ => Err("a rank is a whole number above 0".to_owned()),
+        Ok(rank @ 1..=HIGHEST_RANK) => Ok(rank),
+        _ => Err(format!("a rank is a whole number from 1 to {HIGHEST_RANK}")),
     }
 }
 
@@ -140,11 +145,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    if let Some(shell) = arguments.completions {
-        return Ok(print_completions(shell, Arguments::command())?);
-    }
-    if arguments.man_page {
-        return Ok(print_man_page(Arguments::command())?);
+    if arguments.manual.print(Arguments::command())? {
+        return Ok(());
     }
     match &arguments.command {
         Some(Command::Sum(arguments)) => run_sum(arguments),
@@ -156,14 +158,20 @@ fn run(arguments: &Arguments) -> Result<()> {
 
 impl Output {
     /// What can be refused before any work.
-    fn check(&self) -> Result<()> {
+    fn check<'a>(&self, read: impl Iterator<Item = &'a Path>) -> Result<()> {
+        refuse_what_is_read(&self.out, read)?;
         check_ending(&self.out, self.to.target().1)?;
         check_free(&self.out, self.force)?;
         catch_interrupts().context("Ctrl-C cannot be caught")
     }
 
-    fn write(&self, adapter: &Adapter, read: &[&Path]) -> Result<()> {
-        refuse_what_is_read(&self.out, read.iter().copied())?;
+    /// The same once it is known which files a model's name or folder stands for.
+    fn check_origins(&self, read: &[&TensorFile]) -> Result<()> {
+        let origins = read.iter().map(|file| Path::new(file.origin()));
+        refuse_what_is_read(&self.out, origins)
+    }
+
+    fn write(&self, adapter: &Adapter) -> Result<()> {
         make_folder(&self.out)?;
         adapter.write(&self.out, self.to.target().0, self.force)?;
         print_lines([self.out.display()])?;
@@ -172,13 +180,18 @@ impl Output {
 }
 
 fn run_sum(arguments: &SumArguments) -> Result<()> {
-    arguments.output.check()?;
     let added = arguments.adapters.iter().map(|text| weighted(text, 1.0));
     let subtracted = arguments.subtract.iter().map(|text| weighted(text, -1.0));
     let files: Vec<(PathBuf, f64)> = added.chain(subtracted).collect::<Result<_>>()?;
+    let base = arguments.base.as_deref().map(Path::new);
+    let read = files.iter().map(|(path, _)| path.as_path());
+    arguments.output.check(read.chain(base))?;
     let load = |(path, _): &(PathBuf, f64)| Adapter::load(path, &Device::Cpu);
     let adapters: Vec<Adapter> = files.iter().map(load).collect::<Result<_, _>>()?;
     let base = arguments.base.as_deref().map(open).transpose()?;
+    arguments
+        .output
+        .check_origins(&base.iter().collect::<Vec<_>>())?;
     let parts: Vec<Part<'_>> = adapters
         .iter()
         .zip(&files)
@@ -197,13 +210,33 @@ fn run_sum(arguments: &SumArguments) -> Result<()> {
     if adapter.trigger.is_some() {
         tell("trigger vectors: added up by the same weights");
     }
-    let base = base.as_ref().map(|base| Path::new(base.origin()));
-    let read: Vec<&Path> = files
-        .iter()
-        .map(|(path, _)| path.as_path())
-        .chain(base)
-        .collect();
-    arguments.output.write(&adapter, &read)
+    warn_of_no_effect(&adapter, &adapters)?;
+    arguments.output.write(&adapter)
+}
+
+/// Parts that cancel each other out, or are all taken at 0, are allowed and hardly meant.
+fn warn_of_no_effect(sum: &Adapter, parts: &[Adapter]) -> Result<()> {
+    let left = size(sum)?;
+    let mut of_parts = 0.0;
+    for part in parts {
+        of_parts += size(part)?;
+    }
+    if left <= NOTHING_LEFT * of_parts {
+        tell(
+            "warning: the result has no effect: its parts cancel each other out, or their weights are 0",
+        );
+    }
+    Ok(())
+}
+
+/// The norm of all that an adapter changes, its trigger vector included.
+fn size(adapter: &Adapter) -> Result<f64> {
+    let layers = inspect::norms(adapter)?;
+    let mut square: f64 = layers.iter().map(|(_, norm)| norm * norm).sum();
+    if let Some(trigger) = &adapter.trigger {
+        square += f64::from(trigger.sqr()?.sum_all()?.to_scalar::<f32>()?);
+    }
+    Ok(square.sqrt())
 }
 
 /// A file and its weight.
@@ -225,9 +258,11 @@ fn open(base: &str) -> Result<TensorFile> {
 }
 
 fn run_extract(arguments: &ExtractArguments) -> Result<()> {
-    arguments.output.check()?;
+    let named = [&arguments.tuned, &arguments.base];
+    arguments.output.check(named.into_iter().map(Path::new))?;
     let base = open(&arguments.base)?;
     let tuned = open(&arguments.tuned)?;
+    arguments.output.check_origins(&[&base, &tuned])?;
     let mut terminal = Terminal::default();
     let found = extract(
         &tuned,
@@ -253,8 +288,7 @@ fn run_extract(arguments: &ExtractArguments) -> Result<()> {
         &found.unpaired,
         UNPAIRED_SHOWN,
     );
-    let read = [Path::new(base.origin()), Path::new(tuned.origin())];
-    arguments.output.write(&found.adapter, &read)
+    arguments.output.write(&found.adapter)
 }
 
 /// What ranks keep, layer by layer and in all.

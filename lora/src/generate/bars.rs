@@ -110,7 +110,7 @@ impl Length {
 pub struct Request {
     /// How long.
     pub length: Length,
-    /// Euler steps from noise to data.
+    /// Steps from noise to data.
     pub steps: usize,
     /// Guidance; 0 turns it off.
     pub guidance: f64,

@@ -67,7 +67,7 @@ pub(super) fn make(
 /// One token a frame where the base knows beats.
 fn tokens(base: &BaseModel, request: &Request, frames: usize) -> Vec<u32> {
     let grid = request.length.grid().filter(|_| base.songs().is_none());
-    grid.map(|grid| grid.tokens(frames, base.frame_secs()))
+    grid.map(|grid| base.pulse_tokens(&grid, frames))
         .unwrap_or_default()
 }
 

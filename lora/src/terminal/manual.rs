@@ -2,15 +2,44 @@
 
 use std::io::{self, Write};
 
-use clap::Command;
+use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
+/// The flags that every program has for shells and `man`.
+#[derive(Debug, Args)]
+pub struct Manual {
+    /// Print what a shell needs to complete the flags, and stop.
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
+    /// Print the manual page, and stop.
+    #[arg(long, exclusive = true)]
+    man_page: bool,
+}
+
+impl Manual {
+    /// Whether one of them was given.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.man_page || self.completions.is_some()
+    }
+
+    /// Prints what was asked for about a program; whether anything was.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub fn print(&self, command: Command) -> io::Result<bool> {
+        match self.completions {
+            Some(shell) => print_completions(shell, command)?,
+            None if self.man_page => print_man_page(command)?,
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
 /// What a shell needs to complete the flags, for its set-up to read.
-///
-/// # Errors
-/// When standard output cannot be written.
-pub fn print_completions(shell: Shell, mut command: Command) -> io::Result<()> {
+fn print_completions(shell: Shell, mut command: Command) -> io::Result<()> {
     let name = command.get_name().to_owned();
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut text);
@@ -18,10 +47,7 @@ pub fn print_completions(shell: Shell, mut command: Command) -> io::Result<()> {
 }
 
 /// The manual page in troff, for `man -l`; subcommands have their parts in it.
-///
-/// # Errors
-/// When standard output cannot be written.
-pub fn print_man_page(mut command: Command) -> io::Result<()> {
+fn print_man_page(mut command: Command) -> io::Result<()> {
     // Gives subcommands their whole names.
     command.build();
     let subcommands: Vec<Command> = command.get_subcommands().cloned().collect();

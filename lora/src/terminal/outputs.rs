@@ -17,20 +17,26 @@ pub enum Written {
     Torch,
 }
 
-/// The ending says what a file is to whoever opens it next: safetensors in a name of torch's, or the reverse, misleads.
+/// The ending says what a file is to whoever opens it next, programs among them: one of another format misleads, and none says nothing.
 pub fn check_ending(output: &Path, written: Written) -> Result<()> {
     let ending = output.extension().and_then(|ending| ending.to_str());
     let ending = ending.unwrap_or_default().to_lowercase();
-    let is_torchs = ["pt", "pth", "ckpt", "bin"].contains(&ending.as_str());
-    let better = match written {
-        Written::Torch if ending == "safetensors" => "pt",
-        Written::Safetensors if is_torchs => "safetensors",
-        _ => return Ok(()),
+    let right: &[&str] = match written {
+        Written::Folder => return Ok(()),
+        Written::Safetensors => &["safetensors"],
+        Written::Torch => &["pt", "pth", "ckpt", "bin"],
+    };
+    if right.contains(&ending.as_str()) {
+        return Ok(());
+    }
+    let is = match ending.as_str() {
+        "" => "has no ending".to_owned(),
+        other => format!(".{other} is the ending of another format than what is written"),
     };
     bail!(
-        "{}: .{ending} is the ending of another format than what is written; name it {}",
+        "{}: {is}; name it {}",
         output.display(),
-        output.with_extension(better).display()
+        output.with_extension(right[0]).display()
     );
 }
 

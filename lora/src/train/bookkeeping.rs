@@ -10,7 +10,7 @@ use nn::{Stream, VisitLinears};
 
 use super::checkpoint::{Checkpoint, Moment, RunState, Writer};
 use super::config::TrainConfig;
-use super::step::{copies, losses_of_items};
+use super::step::{copies, losses_of_items, mean_of_items};
 use super::sums::StepFigures;
 use crate::adapter::AdaptedLayers;
 use crate::error::LoraError;
@@ -84,6 +84,7 @@ impl Bookkeeping {
         let items = losses_of_items(predicted, target, valid_frames)?;
         let figures = StepFigures {
             loss: items.iter().sum(),
+            unweighted_loss: mean_of_items(&items, valid_frames),
             items: items.into_iter().map(|loss| (0.5, loss)).collect(),
             gradient_norm: 1.0,
             update_norm: 1.0,

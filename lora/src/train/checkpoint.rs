@@ -13,6 +13,7 @@ use candle_core::{Device, Tensor};
 use nn::AdamW;
 use serde::{Deserialize, Serialize};
 
+use super::blow_up::FirstLosses;
 use super::config::TrainConfig;
 use super::early_stopping::EarlyStopping;
 use super::running_mean::RunningMean;
@@ -63,6 +64,9 @@ pub(super) struct RunState {
     pub finished: bool,
     /// How often the rate was halved, because a step had broken the numbers.
     pub halvings: u32,
+    /// What later losses are measured against.
+    #[serde(default)]
+    pub first_losses: FirstLosses,
     /// What was changed between a stop and a forced resuming.
     pub changes: Vec<String>,
 }
@@ -91,6 +95,7 @@ impl RunState {
             stopped_early: false,
             finished: false,
             halvings: 0,
+            first_losses: FirstLosses::default(),
             changes: Vec::new(),
         })
     }
@@ -214,6 +219,7 @@ mod tests {
         let mut sums = Sums::default();
         sums.add(&StepFigures {
             loss,
+            unweighted_loss: loss,
             items: vec![(0.3, loss)],
             gradient_norm,
             update_norm: 0.1,
@@ -240,6 +246,7 @@ mod tests {
             stopped_early: false,
             finished: false,
             halvings: 1,
+            first_losses: FirstLosses::default(),
             changes: vec!["seed = 2 (was 1)".into()],
         }
     }

@@ -52,6 +52,15 @@ impl TrainSettings {
         self.filled_from(lower)
     }
 
+    /// Threads to compute on, checked; none leaves the choice to the program.
+    ///
+    /// # Errors
+    /// [`LoraError::Setting`] when they are out of their range.
+    pub fn checked_threads(&self) -> Result<Option<usize>, LoraError> {
+        self.validate_machine()?;
+        Ok(self.threads)
+    }
+
     /// The settings of each of the processes that go on with a run whose saved settings these are.
     ///
     /// # Errors
@@ -64,8 +73,14 @@ impl TrainSettings {
         Ok(self)
     }
 
+    /// What the default of the setting of this name depends on; none where it is always the same.
+    pub fn default_depends_on(name: &str) -> Option<&'static str> {
+        defaults::depends_on(name)
+    }
+
     /// Fills in the defaults and checks every range.
     pub fn resolve(mut self, base: BaseDefaults) -> Result<TrainConfig, LoraError> {
+        self.validate_machine()?;
         if self.steps.is_some() {
             self.epochs = None;
         }

@@ -167,7 +167,7 @@ pub struct TrainingSet {
     pub data_hash: String,
     /// Pieces whose files changed since the manifest was written; they are used as they are now.
     pub changed: Vec<String>,
-    /// Pieces left out, each with the reason.
+    /// Pieces, and changed forms of pieces, left out, each with the reason.
     pub skipped: Vec<String>,
     /// Tags of the recordings that the base does not know.
     pub unknown_tags: Vec<String>,
@@ -182,40 +182,23 @@ impl TrainingSet {
     /// # Errors
     /// When a name is part of no path, or nothing is left to visit.
     pub fn visits(&self, repeats: &[PatternValue<usize>]) -> Result<Vec<usize>, LoraError> {
-        let refused = |value: String, expected: &str| LoraError::Setting {
-            setting: "repeats",
-            value,
-            expected: expected.to_owned(),
-        };
-        let names = |repeat: &PatternValue<usize>, piece: &LatentPiece| {
-            piece.source.contains(&repeat.pattern)
-        };
-        let pieces = &self.training;
-        let idle = repeats
-            .iter()
-            .find(|repeat| !pieces.iter().any(|piece| names(repeat, piece)));
-        if let Some(idle) = idle {
-            return Err(refused(
-                idle.to_string(),
-                "is part of no recording's path; manifest.jsonl has them as \"source\"",
-            ));
+        let sources: Vec<&str> = self.training.iter().map(|it| it.source.as_str()).collect();
+        visits(&sources, repeats)
+    }
+
+    /// Whether `repeats` can be followed in this folder, by its manifest alone: before anything is opened or encoded.
+    ///
+    /// # Errors
+    /// A manifest that cannot be used, and as [`visits`](Self::visits).
+    pub fn check_visits(folder: &Path, repeats: &[PatternValue<usize>]) -> Result<(), LoraError> {
+        let pieces = dataset::read_manifest(folder)?;
+        let training = pieces.iter().filter(|piece| piece.split == Split::Train);
+        let sources: Vec<&str> = training.map(|piece| piece.source.as_str()).collect();
+        // An empty folder has a message of its own.
+        match sources.is_empty() {
+            true => Ok(()),
+            false => visits(&sources, repeats).map(|_| ()),
         }
-        let times = |piece: &LatentPiece| {
-            let repeat = repeats.iter().find(|repeat| names(repeat, piece));
-            repeat.map_or(1, |repeat| repeat.value)
-        };
-        let visits: Vec<usize> = pieces
-            .iter()
-            .enumerate()
-            .flat_map(|(number, piece)| std::iter::repeat_n(number, times(piece)))
-            .collect();
-        if visits.is_empty() {
-            return Err(refused(
-                "0 for all".to_owned(),
-                "leaves no piece to train on",
-            ));
-        }
-        Ok(visits)
     }
 
     /// Reads the manifest of `folder`, hashes the pieces' files and encodes what is not cached yet.
@@ -268,8 +251,13 @@ impl TrainingSet {
                 Split::Validation => &[],
             };
             match latent_piece(folder, piece, base, &cache, variants)? {
-                Ok((mut latent, unknown)) => {
-                    set.unknown_tags.extend(unknown);
+                Ok(Latent {
+                    piece: mut latent,
+                    unknown_tags,
+                    lost_forms,
+                }) => {
+                    set.unknown_tags.extend(unknown_tags);
+                    set.skipped.extend(lost_forms);
                     if base.songs().is_some() {
                         let path = folder.join(&piece.path);
                         latent = latent.conditioned(conditions.of_piece(&path, base)?);
@@ -304,6 +292,41 @@ impl TrainingSet {
         }
         Ok(set)
     }
+}
+
+/// The numbers of pieces whose recordings have these paths, each as often as [`TrainingSet::visits`] says.
+fn visits(sources: &[&str], repeats: &[PatternValue<usize>]) -> Result<Vec<usize>, LoraError> {
+    let refused = |value: String, expected: &str| LoraError::Setting {
+        setting: "repeats",
+        value,
+        expected: expected.to_owned(),
+    };
+    let names = |repeat: &PatternValue<usize>, source: &str| source.contains(&repeat.pattern);
+    let idle = repeats
+        .iter()
+        .find(|repeat| !sources.iter().any(|source| names(repeat, source)));
+    if let Some(idle) = idle {
+        return Err(refused(
+            idle.to_string(),
+            "is part of no recording's path; manifest.jsonl has them as \"source\"",
+        ));
+    }
+    let times = |source: &str| {
+        let repeat = repeats.iter().find(|repeat| names(repeat, source));
+        repeat.map_or(1, |repeat| repeat.value)
+    };
+    let visits: Vec<usize> = sources
+        .iter()
+        .enumerate()
+        .flat_map(|(number, source)| std::iter::repeat_n(number, times(source)))
+        .collect();
+    if visits.is_empty() {
+        return Err(refused(
+            "0 for all".to_owned(),
+            "leaves no piece to train on",
+        ));
+    }
+    Ok(visits)
 }
 
 /// Seconds of each recording, as far as its pieces tell.
@@ -435,7 +458,13 @@ fn conditions_hash<'a>(sound: &str, pieces: impl Iterator<Item = &'a LatentPiece
     hexadecimal(hasher.finalize())
 }
 
-type Latent = (LatentPiece, Vec<String>);
+/// A piece with all that can be had of it.
+struct Latent {
+    piece: LatentPiece,
+    unknown_tags: Vec<String>,
+    /// Changed forms that could not be made, each with the reason; the piece and its other forms are as good without.
+    lost_forms: Vec<String>,
+}
 
 /// The outer error ends the run, the inner one is the reason to leave this piece out.
 fn latent_piece(
@@ -450,9 +479,9 @@ fn latent_piece(
         Ok(latents) => latents,
         Err(reason) => return Ok(Err(reason)),
     };
-    let sidecar = dataset::read_tags(&path).map_err(LoraError::file(&path))?;
+    let sidecar = dataset::read_tags(&path)?;
     let words = || piece.tags.iter().chain(&sidecar).map(String::as_str);
-    let mut changed = Vec::with_capacity(variants.len());
+    let (mut changed, mut lost_forms) = (Vec::with_capacity(variants.len()), Vec::new());
     for variant in variants {
         match self::latents(&path, &piece.content_hash, base, cache, Some(*variant))? {
             Ok(latents) => changed.push(ChangedForm {
@@ -461,10 +490,10 @@ fn latent_piece(
                 length_ratio: variant.length_ratio(),
                 lines: Vec::new(),
             }),
-            Err(reason) => return Ok(Err(reason)),
+            Err(reason) => lost_forms.push(format!("{} {variant}: {reason}", piece.path)),
         }
     }
-    let (tags, unknown) = base.tags().known(words());
+    let (tags, unknown_tags) = base.tags().known(words());
     let song = piece.source_hash.clone();
     let latent = LatentPiece {
         variants: changed,
@@ -472,7 +501,11 @@ fn latent_piece(
         source: piece.source.clone(),
         ..LatentPiece::new(values(&latents), latents.channels, tags, song)
     };
-    Ok(Ok((latent, unknown)))
+    Ok(Ok(Latent {
+        piece: latent,
+        unknown_tags,
+        lost_forms,
+    }))
 }
 
 /// Latents of a piece or of a changed form of it, from the cache or encoded now. The inner error is the reason to leave the piece out.

@@ -39,7 +39,7 @@ impl FlowTimes {
     }
 
     /// So many times.
-    pub(super) fn draw(self, random: &Stream, count: usize) -> Vec<f32> {
+    pub(crate) fn draw(self, random: &Stream, count: usize) -> Vec<f32> {
         match self {
             Self::Uniform => random.uniform_vec(count),
             Self::STANDARD => random.normal_vec(count).into_iter().map(sigmoid).collect(),

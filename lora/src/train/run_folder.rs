@@ -14,6 +14,8 @@ use crate::error::LoraError;
 /// The adapter that was best on the held-out songs.
 pub(super) const BEST_FILE: &str = "best.safetensors";
 const LOCK_FILE: &str = "lock";
+/// What an adapter's name ends in.
+const ENDING: &str = "safetensors";
 /// The run's other files. Checkpoints are removed before them, so that a run that is being replaced can never be resumed without these.
 const FILES: [&str; 4] = [METRICS_FILE, BEST_FILE, REPORT_FILE, CONFIG_FILE];
 
@@ -63,7 +65,8 @@ pub(super) fn clear(run_dir: &Path) -> Result<(), LoraError> {
 /// Whether the adapter can be written where it is to go, so that this does not show after the training. Makes its folder.
 ///
 /// # Errors
-/// When the name is a folder's or the run folder's, or nothing can be written beside it.
+/// When the name is a folder's or the run folder's, has another ending than the format's, lies among the pieces, is that of something the
+/// run reads, or nothing can be written beside it.
 pub(super) fn check_out(config: &TrainConfig) -> Result<(), LoraError> {
     let bad = |problem: &str| {
         let (path, problem) = (config.out.clone(), problem.to_owned());
@@ -80,6 +83,20 @@ pub(super) fn check_out(config: &TrainConfig) -> Result<(), LoraError> {
         let problem = "is the folder of the pieces; --run-dir names another".to_owned();
         return Err(LoraError::BadFile { path, problem });
     }
+    if config.out.extension().is_none_or(|ending| ending != ENDING) {
+        return bad("an adapter's name ends in .safetensors; --out names its file");
+    }
+    if is_within(&config.out, &config.data) {
+        return bad(
+            "is in the folder of the pieces, which are only read; --out names another place",
+        );
+    }
+    if let Some(read) = read_by(config).find(|path| is_same_or_holds(path, &config.out)) {
+        return bad(&format!(
+            "would replace what this run reads ({}), even --force does not; --out names another file",
+            read.display()
+        ));
+    }
     let folder = config.out.parent().unwrap_or(Path::new(""));
     std::fs::create_dir_all(folder).map_err(LoraError::file(folder))?;
     let mut probe = config.out.clone().into_os_string();
@@ -89,16 +106,46 @@ pub(super) fn check_out(config: &TrainConfig) -> Result<(), LoraError> {
     written.map_err(LoraError::file(&config.out))
 }
 
+/// Files and folders that a run reads beside its pieces, as far as they are named by a path. A model's name is no path that exists.
+fn read_by(config: &TrainConfig) -> impl Iterator<Item = PathBuf> {
+    let pieces = dataset::read_manifest(&config.data).unwrap_or_default();
+    let pieces = pieces.into_iter().map(|piece| config.data.join(piece.path));
+    let others = [&config.vae, &config.style_encoder, &config.lyrics_data];
+    let others = others.into_iter().flatten().cloned();
+    std::iter::once(PathBuf::from(&config.model))
+        .chain(others)
+        .chain(pieces)
+}
+
+/// Whether a file that may not be there yet is, or would be, somewhere below a folder.
+fn is_within(file: &Path, folder: &Path) -> bool {
+    let Ok(folder) = folder.canonicalize() else {
+        return false;
+    };
+    let place = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    // The first of its folders that is there tells where the others will be.
+    let there = place.ancestors().find_map(|it| it.canonicalize().ok());
+    there.is_some_and(|there| there.starts_with(folder))
+}
+
+/// Whether `file` is there, and is `path` or a file below it.
+fn is_same_or_holds(path: &Path, file: &Path) -> bool {
+    match (path.canonicalize(), file.canonicalize()) {
+        (Ok(path), Ok(file)) => file.starts_with(path),
+        _ => false,
+    }
+}
+
 /// Held while a program works in the folder; the system gives it back however the program ends.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "held, not used")] File);
+pub(crate) struct Lock(#[expect(dead_code, reason = "held, not used")] File);
 
 impl Lock {
     /// Makes the folder and takes it.
     ///
     /// # Errors
     /// When another program has it.
-    pub(super) fn take(run_dir: &Path) -> Result<Self, LoraError> {
+    pub(crate) fn take(run_dir: &Path) -> Result<Self, LoraError> {
         std::fs::create_dir_all(run_dir).map_err(LoraError::file(run_dir))?;
         let path = run_dir.join(LOCK_FILE);
         let file = File::create(&path).map_err(LoraError::file(&path))?;

@@ -9,14 +9,14 @@ const PREFIX: &str = "running_mean/";
 
 /// The mean of every variable.
 #[derive(Debug)]
-pub(super) struct RunningMean {
+pub(crate) struct RunningMean {
     decay: f64,
     means: BTreeMap<String, Tensor>,
 }
 
 impl RunningMean {
     /// Starts with the variables as they are; `decay` is the share of the mean that stays at each step.
-    pub(super) fn new(decay: f64, variables: &[(String, Var)]) -> Result<Self> {
+    pub(crate) fn new(decay: f64, variables: &[(String, Var)]) -> Result<Self> {
         let copy = |(name, variable): &(String, Var)| {
             Ok((name.clone(), variable.as_tensor().copy()?.detach()))
         };
@@ -25,7 +25,7 @@ impl RunningMean {
     }
 
     /// Takes in the variables after step `step`, counted from 1. Early on it forgets faster, so that the start does not weigh on it.
-    pub(super) fn take_in(&mut self, step: usize, variables: &[(String, Var)]) -> Result<()> {
+    pub(crate) fn take_in(&mut self, step: usize, variables: &[(String, Var)]) -> Result<()> {
         let decay = self.decay.min((1.0 + step as f64) / (10.0 + step as f64));
         for (name, variable) in variables {
             if let Some(mean) = self.means.get_mut(name) {
@@ -36,12 +36,12 @@ impl RunningMean {
     }
 
     /// The means, under the variables' names.
-    pub(super) fn means(&self) -> &BTreeMap<String, Tensor> {
+    pub(crate) fn means(&self) -> &BTreeMap<String, Tensor> {
         &self.means
     }
 
     /// Tensors for a checkpoint.
-    pub(super) fn state(&self) -> impl Iterator<Item = (String, Tensor)> {
+    pub(crate) fn state(&self) -> impl Iterator<Item = (String, Tensor)> {
         let named = |(name, mean): (&String, &Tensor)| (format!("{PREFIX}{name}"), mean.clone());
         self.means.iter().map(named)
     }
@@ -50,12 +50,12 @@ impl RunningMean {
     ///
     /// # Errors
     /// When one is missing or has another shape; nothing is changed then.
-    pub(super) fn restore(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    pub(crate) fn restore(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         let mut means = BTreeMap::new();
         for (name, mean) in &self.means {
             let found = tensors.get(&format!("{PREFIX}{name}"));
             match found.filter(|found| found.dims() == mean.dims()) {
-                Some(found) => means.insert(name.clone(), found.clone()),
+                Some(found) => means.insert(name.clone(), found.to_device(mean.device())?),
                 None => candle_core::bail!("the running mean of {name} is not in it"),
             };
         }

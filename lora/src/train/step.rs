@@ -192,7 +192,7 @@ impl TrainableAdapter {
         })
     }
 
-    /// The same loss without dropout, and that of each item.
+    /// The same loss without dropout, and that of each item. Nothing is kept for a backward pass.
     pub fn validation_loss(&self, batch: &Batch) -> Result<(f64, Vec<f64>), LoraError> {
         let (loss, of_items) = self.loss(batch, &Mode::Inference, TimeWeights::Even)?;
         Ok((f64::from(loss.to_scalar::<f32>()?), of_items))
@@ -212,7 +212,7 @@ impl TrainableAdapter {
             x: &noised,
             audio_condition: &Tensor::zeros((items, frames, channels), DType::F32, device)?,
             text: &batch.text,
-            style: &self.style(batch)?,
+            style: &self.style(batch, mode)?,
             time: &batch.time,
             start_time: &batch.start_time,
             duration: Some(&batch.duration),
@@ -237,7 +237,7 @@ impl TrainableAdapter {
 
     /// Mean of the trigger and the tags' vectors for each item, or for a song model the sum of the trigger and the encoder's vector,
     /// `[batch, condition width]`; zeros where the style is dropped.
-    fn style(&self, batch: &Batch) -> Result<Tensor, LoraError> {
+    fn style(&self, batch: &Batch, mode: &Mode) -> Result<Tensor, LoraError> {
         let width = self.base.transformer_config().cond_dim;
         let items = batch.styles.len();
         let (mut share, mut rest) = (Vec::with_capacity(items), Vec::with_capacity(items * width));
@@ -258,7 +258,10 @@ impl TrainableAdapter {
         let share = Tensor::from_vec(share, (items, 1), device)?;
         let rest = Tensor::from_vec(rest, (items, width), device)?;
         match &self.trigger {
-            Some(trigger) => Ok((share.matmul(&trigger.reshape((1, width))?)? + rest)?),
+            Some(trigger) => {
+                let trigger = mode.of_variable(trigger).reshape((1, width))?;
+                Ok((share.matmul(&trigger)? + rest)?)
+            }
             None => Ok(rest),
         }
     }
@@ -325,4 +328,63 @@ pub(super) fn losses_of_items(
         sum / valid.len().max(1) as f64
     };
     Ok(frames.iter().zip(valid_frames).map(mean).collect())
+}
+
+/// Mean over the frames of all items, of means over the frames of each.
+pub(super) fn mean_of_items(of_items: &[f64], valid_frames: &[usize]) -> f64 {
+    let sum: f64 = of_items
+        .iter()
+        .zip(valid_frames)
+        .map(|(mean, &frames)| mean * frames as f64)
+        .sum();
+    sum / valid_frames.iter().sum::<usize>().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::batch::{BatchShape, training_batch};
+    use crate::train::config::{BaseDefaults, TrainSettings};
+    use crate::train::data::LatentPiece;
+    use crate::train::objective::FlowTimes;
+
+    /// A graph would take as much memory as a training step without checkpoints, whatever --memory and --checkpointing say.
+    #[test]
+    fn validation_keeps_no_graph() {
+        let tiny = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/tiny-base.safetensors"
+        );
+        let base = BaseModel::open(tiny, &Device::Cpu).unwrap();
+        let channels = base.latent_channels();
+        let config = TrainSettings::default()
+            .resolve(BaseDefaults::EMBEDDED)
+            .unwrap();
+        let adapter = TrainableAdapter::initialise(base, &config, true, &Device::Cpu).unwrap();
+        let values = Stream::new(1).normal_vec(8 * channels);
+        let pieces = [LatentPiece::new(values, channels, vec![0], String::new())];
+        let shape = BatchShape {
+            batch_size: 1,
+            frames: 8,
+            style_drop: 0.0,
+            text_drop: 0.0,
+            tag_drop: 0.0,
+            times: FlowTimes::STANDARD,
+            drops_together: false,
+            position: None,
+            max_frames: 2048,
+            pads_to_model: false,
+        };
+        let random = Stream::new(2);
+        let batch = training_batch(&pieces, &[0], shape, 0, &random, &Device::Cpu).unwrap();
+        let tracked = |mode: &Mode| {
+            let loss = adapter.loss(&batch, mode, TimeWeights::Even).unwrap().0;
+            loss.track_op()
+        };
+        assert!(!tracked(&Mode::Inference));
+        assert!(tracked(&Mode::Training {
+            dropout: random,
+            checkpoints: None
+        }));
+    }
 }

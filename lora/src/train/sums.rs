@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Sums {
     steps: usize,
     loss: f64,
+    #[serde(default)]
+    unweighted_loss: f64,
     gradient_norm: f64,
     update_norm: f64,
     secs: f64,
@@ -22,6 +24,8 @@ pub(super) struct Sums {
 #[derive(Debug, Clone)]
 pub(super) struct StepFigures {
     pub loss: f64,
+    /// The same without weights by flow time.
+    pub unweighted_loss: f64,
     /// Flow time and loss of each item.
     pub items: Vec<(f32, f64)>,
     /// Before clipping.
@@ -35,6 +39,7 @@ impl Sums {
     pub(super) fn add(&mut self, step: &StepFigures) {
         self.steps += 1;
         self.loss += step.loss;
+        self.unweighted_loss += step.unweighted_loss;
         self.gradient_norm += step.gradient_norm;
         self.update_norm += step.update_norm;
         self.secs += step.secs;
@@ -53,6 +58,10 @@ impl Sums {
         self.mean(self.loss)
     }
 
+    pub(super) fn mean_unweighted_loss(&self) -> f64 {
+        self.mean(self.unweighted_loss)
+    }
+
     pub(super) fn mean_gradient_norm(&self) -> f64 {
         self.mean(self.gradient_norm)
     }
@@ -64,6 +73,7 @@ impl Sums {
             step: 0,
             epoch: 0,
             loss: self.mean_loss(),
+            unweighted_loss: None,
             loss_by_time: std::array::from_fn(|part| mean(&self.by_time[part])),
             gradient_norm: self.mean_gradient_norm(),
             update_norm: self.mean(self.update_norm),
@@ -85,6 +95,7 @@ mod tests {
         for loss in [1.0, 3.0] {
             sums.add(&StepFigures {
                 loss,
+                unweighted_loss: 3.0 * loss,
                 items: vec![(0.0, loss), (0.124, 5.0), (1.0, 7.0)],
                 gradient_norm: 2.0 * loss,
                 update_norm: 0.5,
@@ -93,6 +104,7 @@ mod tests {
         }
         let record = sums.record(BTreeMap::new());
         assert_eq!((record.loss, record.gradient_norm), (2.0, 4.0));
+        assert_eq!(sums.mean_unweighted_loss(), 6.0);
         assert_eq!(record.loss_by_time[0], Some((1.0 + 5.0 + 3.0 + 5.0) / 4.0));
         assert_eq!(record.loss_by_time[7], Some(7.0));
         assert_eq!(record.loss_by_time[3], None);

@@ -86,6 +86,8 @@ pub struct Trainer {
     journal: Option<Journal>,
     /// None if there are to be none, or another process makes them.
     previews: Option<Previews>,
+    /// The most memory that the process had taken before it computed anything of this run.
+    peak_before_bytes: usize,
     _lock: Option<Lock>,
 }
 
@@ -304,6 +306,7 @@ impl Trainer {
             epoch,
             step: self.state.step,
             loss: training_loss,
+            unweighted_loss: self.beside_weighted(sums.mean_unweighted_loss()),
             validation_loss: held_out,
             learning_rate: self.rate_at(self.state.step.saturating_sub(1)),
             gradient_norm: sums.mean_gradient_norm(),
@@ -440,6 +443,11 @@ impl Trainer {
         let first = self.state.first_validation_loss;
         let idle = warnings::no_effect(first, self.state.early_stopping.best);
         self.warn(idle, progress)?;
+        let allowed = self.config.memory.zip(nn::process::peak_memory_bytes());
+        let over = allowed.and_then(|(allowed, peak)| {
+            warnings::over_memory(self.peak_before_bytes, peak, allowed)
+        });
+        self.warn(over, progress)?;
         self.sync_journal()?;
         // From here on nothing is left to train: if the adapter cannot be written, --resume only writes it.
         self.save_checkpoint()?;

@@ -1,6 +1,8 @@
-//! What a run warns of: learning nothing, learning by heart, training and held-out songs parting.
+//! What a run warns of: learning nothing, learning by heart, training and held-out songs parting, more memory than allowed.
 
 use features::nearest::COPY_SIMILARITY;
+
+use super::fit::MemorySize;
 
 /// Held-out loss above the best by this share, while the training loss fell, means that the two part.
 const PARTING_SHARE: f64 = 0.05;
@@ -46,6 +48,29 @@ pub(super) fn inaudible(difference: f64) -> Option<String> {
     })
 }
 
+/// Whether the process took more than the user allowed it. `before` is its peak before the first step, `peak` that of the whole run, in
+/// bytes.
+pub(super) fn over_memory(before: usize, peak: usize, allowed: MemorySize) -> Option<String> {
+    let allowed_bytes = allowed.bytes;
+    if peak <= allowed_bytes {
+        return None;
+    }
+    let advice = match before > allowed_bytes {
+        true => {
+            "before its first step already, in opening the base and encoding the pieces: cut shorter pieces, or choose --weights of fewer bits; pieces that are encoded stay so, and the next start needs less"
+        }
+        false => {
+            "while training: lower --batch-size and raise --accumulate by as much, or lower --crop-secs, --preview-secs or --preview-clips; a smaller --memory chooses for itself"
+        }
+    };
+    let megabytes = |bytes: usize| bytes.div_ceil(1_000_000);
+    Some(format!(
+        "the run took {} MB, more than the {} MB of --memory, {advice}",
+        megabytes(peak),
+        megabytes(allowed_bytes)
+    ))
+}
+
 /// Whether a preview repeats a training piece. `usual` is the highest similarity between pieces of different songs.
 pub(super) fn copied(similarity: f64, usual: Option<f64>, piece: &str) -> Option<String> {
     let ceiling = usual.unwrap_or(0.0).max(COPY_SIMILARITY);
@@ -70,6 +95,11 @@ mod tests {
         assert!(no_effect(Some(1.0), Some(0.9)).is_none());
         assert!(no_effect(None, None).is_none());
         assert!(inaudible(0.001).is_some() && inaudible(0.2).is_none());
+        let allowed: MemorySize = "100MB".parse().unwrap();
+        let over = |before, peak| over_memory(before, peak, allowed).unwrap_or_default();
+        assert_eq!(over(90_000_000, 100_000_000), "");
+        assert!(over(90_000_000, 101_000_000).contains("--batch-size"));
+        assert!(over(101_000_000, 101_000_000).contains("encoding the pieces"));
         assert!(copied(0.95, Some(0.6), "a.wav").unwrap().contains("a.wav"));
         assert!(copied(0.95, Some(0.97), "a.wav").is_none());
         assert!(copied(0.8, None, "a.wav").is_none());

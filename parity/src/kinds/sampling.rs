@@ -7,7 +7,7 @@ use crate::error::ParityError;
 use crate::report::Report;
 use crate::weights;
 use candle_core::{DType, Tensor};
-use dit::flow::{Request, Sampling, half_precision_grid, sample, time_grid};
+use dit::flow::{Request, Sampling, Solver, half_precision_grid, sample, time_grid};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -81,6 +81,7 @@ fn sampled(case: &Case, report: &mut Report<'_>, name: &str, run: &Run) -> Resul
     };
     let sampling = Sampling {
         points: run.steps,
+        solver: Solver::Euler,
         sway: run.sway,
         guidance: run.cfg,
         half_precision_times: false,

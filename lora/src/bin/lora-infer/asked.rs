@@ -88,7 +88,7 @@ impl Asked {
         });
         let seconds = length_secs(arguments.seconds, prompt.bars, pulse)?;
         let frames = (seconds / base.frame_secs()).ceil() as usize + 1;
-        let tokens = pulse.map(|pulse| pulse.tokens(frames, base.frame_secs()));
+        let tokens = pulse.map(|pulse| base.pulse_tokens(&pulse, frames));
         Ok(Self {
             prompt,
             vector: None,

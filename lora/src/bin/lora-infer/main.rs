@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use audio::{AudioBuffer, SampleFormat};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use lora::adapter::detach_all;
 use lora::base::BaseModel;
 use lora::device::DeviceChoice;
@@ -22,7 +22,7 @@ use lora::models::{EMBEDDED_NAME, Hub, ModelChoice, ModelFiles};
 use lora::progress::Progress;
 use lora::style::{self, LaterStyle, Trigger};
 use lora::terminal::{
-    Terminal, catch_interrupts, exit_with, log_to_stderr, open_device, print_lines, tell,
+    Manual, Terminal, catch_interrupts, exit_with, log_to_stderr, open_device, print_lines, tell,
     threads_from_text,
 };
 use nn::WeightPrecision;
@@ -38,7 +38,7 @@ use given::Given;
 /// (with another one the last bit of a sample may differ). The names of the clips go to standard output; a reader that closes it early (`| head -1`) is no error.
 /// Exit codes: 0 done, 1 error, 2 wrong usage, 130 stopped.
 #[derive(Debug, Parser)]
-#[command(version, allow_negative_numbers = true)]
+#[command(name = "lora-infer", version, allow_negative_numbers = true)]
 struct Arguments {
     /// Tags separated by commas, such as "lofi, piano, tempo:92, bars:4"; --list-tags shows them all. For a released song model, any
     /// words: MuQ-MuLan makes a style of them.
@@ -102,7 +102,7 @@ struct Arguments {
         value_parser = clap::value_parser!(u16).range(1..=64))]
     bars: Option<u16>,
     /// Steps from noise to sound: more are finer and slower; one less than what DiffRhythm's own scripts call steps, which counts the
-    /// points of the time grid [default: 24, or those of the released model's own pipeline].
+    /// points of the time grid [default: 12, or those of the released model's own pipeline].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     steps: Option<u16>,
     /// Guidance: how far beyond the unstyled prediction to go, at most 100; 0 turns it off [default: 2, or that of the released model's
@@ -147,6 +147,8 @@ struct Arguments {
     /// Print the released models that have a name, with their licences and where their files are, and stop.
     #[arg(long)]
     list_models: bool,
+    #[command(flatten)]
+    manual: Manual,
 }
 
 fn main() -> ExitCode {
@@ -158,6 +160,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.manual.print(Arguments::command())? {
+        return Ok(());
+    }
     let hub = Hub::from_env();
     if arguments.list_models {
         print_lines(listing::lines(&hub))?;

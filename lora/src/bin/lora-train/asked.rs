@@ -4,18 +4,26 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
-use lora::device::DeviceChoice;
-use lora::terminal::threads_from_text;
+use clap::{CommandFactory, Parser, Subcommand};
+use lora::terminal::{Manual, refuse_what_is_read};
 use lora::train::{Ensemble, Preset, TrainConfig, TrainSettings, saved_settings};
+
+use crate::base::BaseCommand;
 
 /// Train a style adapter on the pieces that cut-music made.
 ///
 /// Writes the adapter that was best on the held-out songs, and a run folder with the configuration, figures, the loss curves and
 /// checkpoints. Ctrl-C saves; --resume goes on. Started by mpirun, its processes train one adapter together. Exit codes: 0 done, 1 error, 2 wrong usage, 130 stopped.
 #[derive(Debug, Parser)]
-#[command(name = "lora-train", version)]
+#[command(
+    name = "lora-train",
+    version,
+    allow_negative_numbers = true,
+    args_conflicts_with_subcommands = true
+)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
     /// TOML file with any of the settings below; flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -35,34 +43,28 @@ pub(crate) struct Arguments {
     /// Print the tags the base knows, and stop.
     #[arg(long)]
     pub(crate) list_tags: bool,
-    /// Print what a shell needs to complete the flags, and stop.
-    #[arg(long, value_name = "SHELL")]
-    pub(crate) completions: Option<clap_complete::Shell>,
-    /// Print the manual page, and stop.
-    #[arg(long)]
-    pub(crate) man_page: bool,
+    #[command(flatten)]
+    pub(crate) manual: Manual,
     /// Settings with a name, below those of flags and file: embedded, diffrhythm-opera (the original LoRA project's, its defects mended) or
     /// diffrhythm-laptop; --print-config shows them for copying.
     #[arg(long, value_name = "NAME")]
     preset: Option<Preset>,
-    /// Where the transformer runs: auto, cpu, cuda or cuda:N.
-    #[arg(long, default_value = "auto", value_name = "DEVICE")]
-    pub(crate) device: DeviceChoice,
-    /// Threads [default: RAYON_NUM_THREADS, or as many as there are physical cores, shared among the processes of mpirun].
-    #[arg(long, value_name = "N", value_parser = threads_from_text)]
-    pub(crate) threads: Option<usize>,
     #[command(flatten)]
     settings: TrainSettings,
+}
+
+/// What it does beside training adapters.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Command {
+    /// Train a base model from scratch: its autoencoder (vae), its transformer (dit), and the file of both (export).
+    #[command(subcommand)]
+    Base(BaseCommand),
 }
 
 impl Arguments {
     /// Whether something is printed and nothing trained.
     pub(crate) fn only_tells(&self) -> bool {
-        self.dry_run
-            || self.print_config
-            || self.list_tags
-            || self.man_page
-            || self.completions.is_some()
+        self.dry_run || self.print_config || self.list_tags || self.manual.is_asked()
     }
 
     /// Flags over the file over the saved run over the preset, for each of the processes; no defaults yet.
@@ -82,6 +84,12 @@ impl Arguments {
             settings = settings.or(preset.settings());
         }
         Ok(settings)
+    }
+
+    /// Refuses an adapter's name that is the settings file's; what else a run reads, [`Trainer::check_out`](lora::train::Trainer::check_out)
+    /// knows.
+    pub(crate) fn check_out(&self, config: &TrainConfig) -> Result<()> {
+        refuse_what_is_read(&config.out, self.config.iter().map(PathBuf::as_path))
     }
 
     /// Ends the program as for any wrong usage if there is nothing to train on.

@@ -47,7 +47,7 @@ pub(crate) fn describe_plan(
     writeln!(
         text,
         "memory: about {} MB at batch {}{}",
-        plan.memory_bytes >> 20,
+        megabytes(plan.memory_bytes),
         config.batch_size,
         match plan.checkpointed {
             0 => String::new(),
@@ -58,6 +58,11 @@ pub(crate) fn describe_plan(
         }
     )?;
     Ok(text)
+}
+
+/// As `--memory` is written.
+pub(crate) fn megabytes(bytes: usize) -> usize {
+    bytes.div_ceil(1_000_000)
 }
 
 /// A count with commas between thousands.

@@ -1,6 +1,7 @@
 //! `lora-train`: a folder of pieces becomes a style adapter.
 
 mod asked;
+mod base;
 mod described;
 mod ending;
 mod printed_config;
@@ -16,8 +17,8 @@ use lora::base::{BaseModel, Outline};
 use lora::models::{EMBEDDED_NAME, Hub, KnownModel, ModelFiles};
 use lora::style::StyleEncoder;
 use lora::terminal::{
-    Terminal, be_quiet, catch_interrupts, exit_with, log_to_stderr, open_device, print_completions,
-    print_lines, print_man_page, spoken_duration, tell,
+    Terminal, be_quiet, catch_interrupts, exit_with, log_to_stderr, open_device, print_lines,
+    spoken_duration, tell,
 };
 use lora::train::{
     Alone, BaseDefaults, ConditionSource, Ensemble, Outcome, TrainConfig, TrainSettings, Trainer,
@@ -25,8 +26,8 @@ use lora::train::{
 };
 use lyrics::TokenizerSettings;
 
-use asked::Arguments;
-use described::{describe_plan, describe_set};
+use asked::{Arguments, Command};
+use described::{describe_plan, describe_set, megabytes};
 use ending::{Ended, end};
 
 fn main() -> ExitCode {
@@ -61,23 +62,28 @@ fn run_together(arguments: Arguments) -> ExitCode {
         Ok(ensemble) => ensemble,
         Err(error) => return exit_with(Err(error.into())),
     };
-    nn::process::use_threads_beside(arguments.threads, ensemble.size_on_host());
+    if let Some(Command::Base(command)) = &arguments.command {
+        nn::process::use_threads_beside(None, ensemble.size_on_host());
+        let result = match ensemble.size() {
+            1 => base::run(command),
+            _ => Err(anyhow::anyhow!(
+                "a base is trained by one process; run it without mpirun"
+            )),
+        };
+        return end(&*ensemble, result);
+    }
     end(&*ensemble, run(arguments, &ensemble))
 }
 
 fn run(arguments: Arguments, ensemble: &Rc<dyn Ensemble>) -> Result<Ended> {
-    if let Some(shell) = arguments.completions {
-        print_completions(shell, Arguments::command())?;
-        return Ok(Ended::Done);
-    }
-    if arguments.man_page {
-        print_man_page(Arguments::command())?;
+    if arguments.manual.print(Arguments::command())? {
         return Ok(Ended::Done);
     }
     let hub = Hub::from_env();
     let mut progress = Terminal::default();
     // The file and the saved run may name the base, and the base has defaults of its own: hence this order.
     let settings = arguments.gather(&**ensemble)?;
+    nn::process::use_threads_beside(settings.checked_threads()?, ensemble.size_on_host());
     let needs_weights = !arguments.dry_run && !arguments.print_config;
     let known = KnownModel::named(settings.model_choice().model);
     let mut base = match known {
@@ -87,15 +93,22 @@ fn run(arguments: Arguments, ensemble: &Rc<dyn Ensemble>) -> Result<Ended> {
             ModelFiles::find(&settings.model_choice(), &hub, &mut progress)
         })?),
     };
-    let device = match needs_weights && !arguments.list_tags {
-        true => open_device(arguments.device.for_process(ensemble.rank_on_host()))?,
+    // A configuration may be for another machine.
+    let device = match !arguments.print_config && !arguments.list_tags {
+        true => open_device(
+            settings
+                .device
+                .unwrap_or_default()
+                .for_process(ensemble.rank_on_host()),
+        )?,
         false => Device::Cpu,
     };
     let outline = base.outline(&settings, &device)?;
+    let given = settings.clone();
     let settings = within_memory(settings, &outline)?;
     let config = settings.resolve(BaseDefaults::of(&outline))?;
     if arguments.print_config {
-        printed_config::print(&config)?;
+        printed_config::print(&given, &config)?;
         return Ok(Ended::Done);
     }
     let plan = plan(&outline, &config);
@@ -103,6 +116,9 @@ fn run(arguments: Arguments, ensemble: &Rc<dyn Ensemble>) -> Result<Ended> {
     if arguments.dry_run {
         print_lines([description.trim_end()])?;
         plan.check(&config)?;
+        if !config.data.as_os_str().is_empty() {
+            TrainingSet::check_visits(&config.data, &config.repeats)?;
+        }
         return Ok(Ended::Done);
     }
     if arguments.list_tags {
@@ -120,6 +136,8 @@ fn run(arguments: Arguments, ensemble: &Rc<dyn Ensemble>) -> Result<Ended> {
             Trainer::check_free(&config)?;
         }
         Trainer::check_out(&config)?;
+        arguments.check_out(&config)?;
+        TrainingSet::check_visits(&config.data, &config.repeats)?;
     }
     catch_interrupts().context("Ctrl-C cannot be caught")?;
     let ensemble = with_cards(Rc::clone(ensemble), &device)?;
@@ -281,8 +299,8 @@ fn tell_outcome(outcome: &Outcome, planned_bytes: usize, heard_with: &str) {
     if let Some(peak) = nn::process::peak_memory_bytes() {
         tell(format_args!(
             "memory: {} MB at most (planned {} MB)",
-            peak >> 20,
-            planned_bytes >> 20
+            megabytes(peak),
+            megabytes(planned_bytes)
         ));
     }
     tell(format_args!("report: {}", outcome.report.display()));

@@ -59,6 +59,16 @@ impl BaseDefaults {
     }
 }
 
+/// What the default of a setting depends on, in the words of a configuration file; none where it is always the same.
+pub(super) fn depends_on(setting: &str) -> Option<&'static str> {
+    match setting {
+        "learning_rate" | "steps" | "crop_secs" | "preview_steps" | "weights" => Some("the base"),
+        "dropout" => Some("method"),
+        "run_dir" | "trigger_words" => Some("out"),
+        _ => None,
+    }
+}
+
 /// The run's folder if none is named.
 pub(super) fn default_run_dir(out: &Path) -> PathBuf {
     Path::new("runs").join(adapter_name(out))

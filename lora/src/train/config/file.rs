@@ -1,6 +1,7 @@
 //! Settings in a TOML file: a user's, and the one that a run keeps.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::defaults::{DEFAULT_OUT, default_run_dir};
@@ -11,17 +12,36 @@ use crate::train::ensemble::Ensemble;
 /// The resolved configuration inside the run folder.
 pub(in crate::train) const CONFIG_FILE: &str = "config.toml";
 
-/// Below this likeness a name is no misspelling of another.
-const LEAST_LIKENESS: f64 = 0.5;
+/// Larger files are not read: all settings with their meanings are some kilobytes.
+const MOST_BYTES: u64 = 1 << 20;
 
 impl TrainSettings {
     /// Reads a TOML file; an unknown key is an error that names it, its line and the nearest right one.
+    ///
+    /// # Errors
+    /// And when it is no regular file of at most 1 MiB.
     pub fn from_file(path: &Path) -> Result<Self, LoraError> {
-        let text = std::fs::read_to_string(path).map_err(LoraError::file(path))?;
-        Self::from_text(&text).map_err(|problem| LoraError::BadFile {
+        let refused = |problem| LoraError::BadFile {
             path: path.to_owned(),
             problem,
-        })
+        };
+        let metadata = std::fs::metadata(path).map_err(LoraError::file(path))?;
+        if !metadata.is_file() {
+            return Err(refused("is no file; --config names a TOML file".to_owned()));
+        }
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path).map_err(LoraError::file(path))?;
+        let read = file.take(MOST_BYTES + 1).read_to_end(&mut bytes);
+        read.map_err(LoraError::file(path))?;
+        if bytes.len() as u64 > MOST_BYTES {
+            return Err(refused(format!(
+                "is larger than {} MiB, which no file of settings is",
+                MOST_BYTES >> 20
+            )));
+        }
+        let text = String::from_utf8(bytes)
+            .map_err(|_| refused("is no UTF-8 text; --config names a TOML file".to_owned()))?;
+        Self::from_text(&text).map_err(refused)
     }
 
     /// Reads the text of such a file.
@@ -61,17 +81,21 @@ fn unknown_setting(name: &str, text: &str) -> String {
     };
     let line = text.lines().position(starts);
     let line = line.map_or_else(String::new, |index| format!("line {}: ", index + 1));
-    let likeness = |known: &str| strsim::jaro_winkler(name, known);
-    let nearest = TrainSettings::NAMES
-        .iter()
-        .copied()
-        .max_by(|left, right| likeness(left).total_cmp(&likeness(right)))
-        .filter(|known| likeness(known) >= LEAST_LIKENESS);
+    let nearest = nearest(name);
     let advice = match nearest {
         Some(nearest) => format!("did you mean {nearest}?"),
         None => "--print-config shows all there are".to_owned(),
     };
     format!("{line}unknown setting {name}; {advice}")
+}
+
+/// The setting that a name is a misspelling of: other hyphens or capitals apart, at most a letter in three is wrong, missing or too many.
+fn nearest(name: &str) -> Option<&'static str> {
+    let name = name.to_lowercase().replace('-', "_");
+    let distance = |known: &str| strsim::damerau_levenshtein(&name, known);
+    let known = TrainSettings::NAMES.iter().copied();
+    let nearest = known.min_by_key(|known| distance(known))?;
+    (distance(nearest) * 3 <= name.chars().count()).then_some(nearest)
 }
 
 /// The settings that a run folder keeps; the folder is the one `settings` name, and the first process alone looks there.
@@ -128,6 +152,39 @@ pub(in crate::train) fn changed_settings(saved: &str, now: &str) -> Vec<String> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_near_names_are_suggested() {
+        for (name, expected) in [
+            ("lerning_rate", Some("learning_rate")),
+            ("learning-rate", Some("learning_rate")),
+            ("Rank", Some("rank")),
+            ("stpes", Some("steps")),
+            ("batchsize", Some("batch_size")),
+            ("optimizer", None),
+            ("x", None),
+            ("gradient_checkpointing", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_small_files_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        let refused = |path: &Path| TrainSettings::from_file(path).unwrap_err().to_string();
+        std::fs::write(&path, "#".repeat(MOST_BYTES as usize)).unwrap();
+        assert!(TrainSettings::from_file(&path).is_ok());
+        std::fs::write(&path, "#".repeat(MOST_BYTES as usize + 1)).unwrap();
+        assert!(refused(&path).contains("run.toml: is larger than 1 MiB"));
+        std::fs::write(&path, [0xff]).unwrap();
+        assert!(refused(&path).contains("UTF-8"));
+        assert!(refused(folder.path()).contains("is no file"));
+        #[cfg(unix)]
+        assert!(refused(Path::new("/dev/zero")).contains("is no file"));
+    }
 
     #[test]
     fn changed_settings_are_told_with_both_values() {

@@ -2,7 +2,7 @@
 
 use audio::Stretch;
 
-use super::{AdapterMethod, LossWeighting, TrainConfig};
+use super::{AdapterMethod, LossWeighting, TrainConfig, TrainSettings};
 use crate::error::LoraError;
 
 /// Optimizer steps, and what is counted in them or in epochs: years of training, and far from where products of counts wrap.
@@ -19,6 +19,18 @@ const MIN_TEMPO: f64 = 1.0 / Stretch::MAX_RATIO;
 const MAX_TEMPO: f64 = 1.0 / Stretch::MIN_RATIO;
 /// Visits of a piece in an epoch.
 const MOST_REPEATS: u64 = 1000;
+
+/// Threads; more than any machine has cores.
+const MOST_THREADS: u64 = 1024;
+
+impl TrainSettings {
+    /// # Errors
+    /// [`LoraError::Setting`] for what belongs to the machine and is out of its range.
+    pub(super) fn validate_machine(&self) -> Result<(), LoraError> {
+        let threads = self.threads.unwrap_or(1) as u64;
+        count_within("threads", threads, 1, MOST_THREADS)
+    }
+}
 
 impl TrainConfig {
     /// # Errors

@@ -10,6 +10,7 @@ use super::choices::{
 };
 use super::defaults::{BaseDefaults, adapter_name, default_run_dir};
 use crate::adapter::Targets;
+use crate::device::DeviceChoice;
 use crate::models::EMBEDDED_NAME;
 use crate::train::data::Augmentation;
 use crate::train::fit::MemorySize;
@@ -25,10 +26,12 @@ pub(super) struct Context {
 }
 
 /// Makes the two structures of the settings, as a user gives them (all optional) and as a run has them (complete), and the ways between.
-/// `given` settings always have a value in a run; `open` ones may stay unset.
+/// `given` settings always have a value in a run; `open` ones may stay unset; those of the `machine` belong to where a run goes on and not
+/// to the run, which may be resumed elsewhere: no run keeps them.
 macro_rules! settings {
     (
         $context:ident;
+        machine { $( $(#[$machine_doc:meta])+ $machine:ident: $machine_type:ty, ($($machine_flag:tt)*); )* }
         open { $( $(#[$open_doc:meta])+ $open:ident: $open_type:ty, ($($open_flag:tt)*); )* }
         given { $( $(#[$doc:meta])+ $name:ident: $type:ty = $default:expr, ($($flag:tt)*); )* }
     ) => {
@@ -37,6 +40,11 @@ macro_rules! settings {
         #[serde(deny_unknown_fields)]
         #[cfg_attr(feature = "cli", derive(clap::Args))]
         pub struct TrainSettings {
+            $(
+                $(#[$machine_doc])+
+                #[cfg_attr(feature = "cli", arg($($machine_flag)*))]
+                pub $machine: Option<$machine_type>,
+            )*
             $(
                 $(#[$open_doc])+
                 #[cfg_attr(feature = "cli", arg($($open_flag)*))]
@@ -59,6 +67,7 @@ macro_rules! settings {
         impl From<TrainConfig> for TrainSettings {
             fn from(config: TrainConfig) -> Self {
                 Self {
+                    $( $machine: None, )*
                     $( $open: config.$open, )*
                     $( $name: Some(config.$name), )*
                 }
@@ -67,10 +76,20 @@ macro_rules! settings {
 
         impl TrainSettings {
             /// All names, as they stand in a file.
-            pub const NAMES: &'static [&'static str] = &[$(stringify!($open),)* $(stringify!($name),)*];
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($machine),)* $(stringify!($open),)* $(stringify!($name),)*];
+
+            /// The names of those that are set.
+            pub fn given(&self) -> Vec<&'static str> {
+                let mut names = Vec::new();
+                $( if self.$machine.is_some() { names.push(stringify!($machine)); } )*
+                $( if self.$open.is_some() { names.push(stringify!($open)); } )*
+                $( if self.$name.is_some() { names.push(stringify!($name)); } )*
+                names
+            }
 
             pub(super) fn filled_from(self, lower: Self) -> Self {
                 Self {
+                    $( $machine: self.$machine.or(lower.$machine), )*
                     $( $open: self.$open.or(lower.$open), )*
                     $( $name: self.$name.or(lower.$name), )*
                 }
@@ -88,6 +107,13 @@ macro_rules! settings {
 
 settings! {
     context;
+    machine {
+        /// Where the transformer runs: auto, cpu, cuda or cuda:N; a run does not keep it [default: auto].
+        device: DeviceChoice, (long, value_name = "DEVICE");
+        /// Threads; a run does not keep it [default: RAYON_NUM_THREADS, or as many as there are physical cores, shared among the
+        /// processes of mpirun].
+        threads: usize, (long, value_name = "N");
+    }
     open {
         /// The released model's autoencoder, a file or its folder, if it is not beside the model.
         vae: PathBuf, (long, value_name = "PATH");

@@ -3,6 +3,8 @@
 //! Each is made on the samples and encoded like a piece of its own, since what an autoencoder makes of a change is no simple change of its
 //! latents.
 
+use std::fmt;
+
 use audio::{AudioBuffer, AudioError, Stretch};
 use serde::{Deserialize, Serialize};
 
@@ -133,8 +135,23 @@ impl Variant {
             let samples = sound.channels.iter_mut().flatten();
             samples.for_each(|sample| *sample *= self.gain);
         }
+        if self.change == SAME {
+            return Ok(sound);
+        }
         let semitones = f64::from(self.change.semitones);
         sound.stretched(Stretch::new(self.length_ratio(), semitones)?)
+    }
+}
+
+/// As people read it behind a piece's name.
+impl fmt::Display for Variant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Change { tempo, semitones } = self.change;
+        match (tempo != SAME.tempo, semitones != SAME.semitones) {
+            (true, _) => write!(formatter, "at {tempo} of its tempo"),
+            (_, true) => write!(formatter, "shifted by {semitones} semitones"),
+            _ => formatter.write_str("with other levels or channels"),
+        }
     }
 }
 
@@ -178,6 +195,7 @@ mod tests {
         let lengths: Vec<usize> = variants.iter().map(frames).collect();
         assert_eq!(lengths, [10_000, 6_400, 8000, 8000]);
         let mut keys: Vec<String> = variants.iter().map(|variant| variant.key()).collect();
+        keys.sort();
         keys.dedup();
         assert_eq!(keys.len(), 4);
     }

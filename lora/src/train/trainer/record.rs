@@ -11,6 +11,7 @@ use super::Trainer;
 use crate::error::LoraError;
 use crate::inspect;
 use crate::progress::Progress;
+use crate::train::config::LossWeighting;
 use crate::train::warnings;
 
 /// Loss on the held-out songs.
@@ -76,9 +77,15 @@ impl Trainer {
         let mut record = sums.record(norms);
         record.step = self.state.step;
         record.epoch = self.epoch();
+        record.unweighted_loss = self.beside_weighted(sums.mean_unweighted_loss());
         record.learning_rate = self.rate_at(self.state.step.saturating_sub(1));
         record.elapsed_secs = self.state.elapsed_secs;
         self.write(&Record::Step(record))
+    }
+
+    /// A loss without weights, where the run's has some.
+    pub(super) fn beside_weighted(&self, unweighted: f64) -> Option<f64> {
+        (self.config.loss_weighting != LossWeighting::None).then_some(unweighted)
     }
 
     pub(super) fn record_validation(&mut self, loss: &HeldOutLoss) -> Result<(), LoraError> {

@@ -38,7 +38,8 @@ impl Trainer {
     /// Whether the adapter can be written where it is to go, so that this does not show after the training. Makes its folder.
     ///
     /// # Errors
-    /// When the name is a folder's or the run folder's, or nothing can be written beside it.
+    /// When the name is a folder's or the run folder's, has another ending than .safetensors, lies among the pieces, is that of something the
+    /// run reads, or nothing can be written beside it.
     pub fn check_out(config: &TrainConfig) -> Result<(), LoraError> {
         run_folder::check_out(config)
     }
@@ -136,10 +137,26 @@ impl Trainer {
         match saved {
             Some(saved) => trainer.go_on(saved, force)?,
             None => {
-                progress.note("the run was stopped before its first checkpoint: it begins again")
+                trainer.check_begins_again()?;
+                progress.note("the run was stopped before its first checkpoint: it begins again");
             }
         }
         Ok(trainer)
+    }
+
+    /// Without a checkpoint nothing tells whether the adapter of that name may be replaced, and at the end it would not be.
+    fn check_begins_again(&self) -> Result<(), LoraError> {
+        let path = self.config.out.clone();
+        match path.exists() {
+            false => Ok(()),
+            true => Err(LoraError::BadFile {
+                path,
+                problem: format!(
+                    "is there already, and {} has no checkpoint left to go on from; --force without --resume trains anew and replaces it, --out and --run-dir begin another run",
+                    self.config.run_dir.display()
+                ),
+            }),
+        }
     }
 
     fn write_config(&self) -> Result<(), LoraError> {
@@ -284,6 +301,7 @@ impl Trainer {
             ensemble,
             journal: None,
             previews,
+            peak_before_bytes: nn::process::peak_memory_bytes().unwrap_or(0),
             adapter,
             set,
             visits,

@@ -9,15 +9,16 @@ use crate::error::LoraError;
 use crate::progress::Progress;
 use crate::train::batch::Batch;
 use crate::train::checkpoint::Moment;
+use crate::train::step::{losses_of_items, mean_of_items};
 use crate::train::sums::StepFigures;
 
 /// So often the rate is halved before the run gives up.
 const MOST_HALVINGS: u32 = 3;
 
-/// A number that is none.
+/// A number that is none, or tells of weights that are.
 struct Broken {
     what: &'static str,
-    value: f64,
+    value: String,
 }
 
 impl Trainer {
@@ -37,13 +38,28 @@ impl Trainer {
     fn try_step(&mut self, batch: &Batch) -> Result<Result<f64, Broken>, LoraError> {
         let step = self.state.step;
         let started = Instant::now();
-        let broken = |what, value| Ok(Err(Broken { what, value }));
+        let broken = |what, value: f64| {
+            let value = value.to_string();
+            Ok(Err(Broken { what, value }))
+        };
         let mut found = self.gradients(batch)?;
         if self.config.prior_clips > 0 {
             found.gradients.extend(self.prior_gradients()?)?;
         }
         if !found.loss.is_finite() {
             return broken("loss", found.loss);
+        }
+        let unweighted = mean_of_items(&found.item_losses, &batch.valid_frames);
+        let is_left_behind = self.state.first_losses.is_left_behind(unweighted, || {
+            let of_items = losses_of_items(&batch.noise, &batch.data, &batch.valid_frames)?;
+            Ok::<_, LoraError>(mean_of_items(&of_items, &batch.valid_frames))
+        })?;
+        if self.ensemble.any(is_left_behind)? {
+            let value = format!("{unweighted:.4}, far above those of the first steps,");
+            return Ok(Err(Broken {
+                what: "loss",
+                value,
+            }));
         }
         let norm = self.optimizer.gradient_norm(&found.gradients)?;
         let norm = self.ensemble.as_first_has_it(norm)?;
@@ -64,12 +80,14 @@ impl Trainer {
             return broken("change of the adapter", change);
         }
         self.state.step += 1;
+        self.state.first_losses.take_in(unweighted);
         if let Some(mean) = &mut self.running_mean {
             mean.take_in(self.state.step, &self.adapter.variables())?;
         }
         let times = batch.time.to_vec1::<f32>()?;
         let figures = StepFigures {
             loss: found.loss,
+            unweighted_loss: unweighted,
             items: times.into_iter().zip(found.item_losses).collect(),
             gradient_norm: norm,
             update_norm: change,
@@ -104,15 +122,17 @@ impl Trainer {
         self.state.halvings = halvings;
         self.open_journal()?;
         if halvings >= MOST_HALVINGS {
-            self.save_checkpoint()?;
-            return Err(LoraError::NotFinite {
+            let error = LoraError::NotFinite {
                 what: broken.what,
-                value: broken.value,
+                value: broken.value.clone(),
                 step: failed_at,
                 halvings,
                 pieces: self.names_of(batch),
                 learning_rate: self.config.learning_rate,
-            });
+            };
+            self.save_checkpoint()?;
+            self.write_report(&format!("ended after {} steps: {error}", self.state.step))?;
+            return Err(error);
         }
         self.state.halvings += 1;
         let warning = format!(

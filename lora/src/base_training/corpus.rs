@@ -1,0 +1,189 @@
+//! The pieces that a base learns from: `corpus.jsonl`, one piece a line, beside the sounds it names. `cargo xtask corpus` writes such
+//! folders; any other with the same fields does as well.
+
+use std::path::{Path, PathBuf};
+
+use nn::Stream;
+use serde::Deserialize;
+
+use crate::error::LoraError;
+
+/// The file that lists the pieces.
+const INDEX: &str = "corpus.jsonl";
+/// One piece in so many is never trained on.
+const HELD_OUT_EVERY: usize = 40;
+
+/// A line of the index; fields that it does not know are passed over.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct CorpusPiece {
+    /// The sound, relative to the folder.
+    pub path: PathBuf,
+    /// Tags of the prompt vocabulary.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Beats a minute, where there is a steady grid.
+    #[serde(default)]
+    pub tempo_bpm: Option<f64>,
+    /// Beats in a bar.
+    #[serde(default = "four")]
+    pub beats_per_bar: usize,
+    /// When the first downbeat sounds, in seconds.
+    #[serde(default)]
+    pub first_beat_secs: f64,
+}
+
+fn four() -> usize {
+    4
+}
+
+/// A folder of pieces, parted into those to train on and those to validate with.
+#[derive(Debug, Clone)]
+pub struct Corpus {
+    folder: PathBuf,
+    /// Of the index and the sizes of its sounds, by which a resumed run knows its data.
+    pub(super) sha256: String,
+    /// Pieces to train on.
+    pub training: Vec<CorpusPiece>,
+    /// Pieces never trained on.
+    pub validation: Vec<CorpusPiece>,
+}
+
+impl Corpus {
+    /// Reads the index of a folder. Which pieces are held out depends on their names alone.
+    ///
+    /// # Errors
+    /// When there is no index, a line of it cannot be read, or there are too few pieces.
+    pub fn open(folder: &Path) -> Result<Self, LoraError> {
+        let path = folder.join(INDEX);
+        let text = std::fs::read_to_string(&path).map_err(LoraError::file(&path))?;
+        let bad = |problem: String| LoraError::BadFile {
+            path: path.clone(),
+            problem,
+        };
+        let mut pieces = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let piece: CorpusPiece = serde_json::from_str(line)
+                .map_err(|error| bad(format!("line {}: {error}", number + 1)))?;
+            pieces.push(piece);
+        }
+        pieces.sort_by(|one, other| one.path.cmp(&other.path));
+        if pieces.len() < 2 {
+            return Err(bad(format!(
+                "{} pieces are too few; `cargo xtask corpus FOLDER --hours 9` renders some",
+                pieces.len()
+            )));
+        }
+        let mut known_by = text;
+        for piece in &pieces {
+            let path = folder.join(&piece.path);
+            let bytes = std::fs::metadata(&path)
+                .map_err(LoraError::file(&path))?
+                .len();
+            known_by.push_str(&format!("{} {bytes}\n", piece.path.display()));
+        }
+        Stream::new(0).named("corpus order").shuffle(&mut pieces);
+        let held_out = pieces.len().div_ceil(HELD_OUT_EVERY);
+        let training = pieces.split_off(held_out);
+        Ok(Self {
+            folder: folder.to_owned(),
+            sha256: crate::hexadecimal::sha256(known_by.as_bytes()),
+            training,
+            validation: pieces,
+        })
+    }
+
+    /// Where a piece's sound lies.
+    pub fn path(&self, piece: &CorpusPiece) -> PathBuf {
+        self.folder.join(&piece.path)
+    }
+
+    /// Every tag of the pieces, sorted, once each.
+    pub fn tags(&self) -> Vec<String> {
+        let pieces = self.training.iter().chain(&self.validation);
+        let mut tags: Vec<String> = pieces.flat_map(|piece| piece.tags.clone()).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        tags
+    }
+
+    /// Left and right of a piece at a rate.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn sound(
+        &self,
+        piece: &CorpusPiece,
+        sample_rate_hz: u32,
+    ) -> Result<audio::AudioBuffer, LoraError> {
+        let path = self.path(piece);
+        let sound = audio::read_at(&path, sample_rate_hz).map_err(|error| LoraError::Data {
+            path,
+            problem: format!("{error}; render the corpus again, or take its line out of {INDEX}"),
+        })?;
+        Ok(sound.to_stereo())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(lines: usize) -> String {
+        (0..lines)
+            .map(|n| {
+                format!(
+                    "{{\"path\": \"{n}.wav\", \"tags\": [\"b\", \"a{}\"]}}\n",
+                    n % 2
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn pieces_are_parted_by_name_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(INDEX);
+        std::fs::write(&path, index(81)).unwrap();
+        let error = Corpus::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(".wav"), "{error}");
+        for number in 0..81 {
+            std::fs::write(folder.path().join(format!("{number}.wav")), "").unwrap();
+        }
+        let corpus = Corpus::open(folder.path()).unwrap();
+        assert_eq!((corpus.training.len(), corpus.validation.len()), (78, 3));
+        assert_eq!(corpus.tags(), ["a0", "a1", "b"]);
+        assert!(
+            corpus
+                .training
+                .iter()
+                .all(|piece| !corpus.validation.contains(piece))
+        );
+        let reversed: String = index(81)
+            .lines()
+            .rev()
+            .map(|line| format!("{line}\n"))
+            .collect();
+        std::fs::write(&path, reversed).unwrap();
+        let before = corpus.sha256.clone();
+        std::fs::write(folder.path().join("7.wav"), "other").unwrap();
+        assert_ne!(Corpus::open(folder.path()).unwrap().sha256, before);
+        assert_eq!(
+            Corpus::open(folder.path()).unwrap().validation,
+            corpus.validation
+        );
+    }
+
+    #[test]
+    fn a_broken_line_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(INDEX), "{\"path\": \"a.wav\"}\n{}\n").unwrap();
+        let error = Corpus::open(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("corpus.jsonl") && error.contains("line 2"),
+            "{error}"
+        );
+        std::fs::write(folder.path().join(INDEX), "").unwrap();
+        let error = Corpus::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("xtask corpus"), "{error}");
+    }
+}
