@@ -188,5 +188,12 @@ fn base_of(adapter: &Adapter) -> String {
 /// # Errors
 /// When it is none that can be used.
 pub(crate) fn load(path: &Path, device: &Device) -> Result<Adapter, Problem> {
-    Adapter::load(path, device).map_err(|error| of_lora(&error))
+    Adapter::load(path, device).map_err(|error| {
+        let mut told = of_lora(&error);
+        if told.kind == ProblemKind::Internal {
+            // The file is at fault, not the engine: it is damaged, or another kind of file.
+            told.kind = ProblemKind::BadRequest;
+        }
+        told
+    })
 }

@@ -1,7 +1,7 @@
 //! Base models: which there are, and the one that is in memory.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
@@ -11,12 +11,13 @@ use lora::models::{EMBEDDED_NAME, Hub, KNOWN_MODELS, KnownModel, ModelChoice, Mo
 use lora::progress::Progress;
 use protocol::{BaseInfo, Problem, ProblemKind};
 
+use crate::memory::EMBEDDED_BYTES;
 use crate::problem::{Ending, of_lora, problem};
+use crate::tag_groups;
 
 /// A base that nobody asks for is dropped after this long.
 const IDLE: Duration = Duration::from_secs(120);
 /// What a clip needs beside the transformer's weights: an autoencoder, latents and sound.
-const BESIDE_EMBEDDED_BYTES: usize = 300 << 20;
 const BESIDE_RELEASED_BYTES: usize = 2 << 30;
 
 /// What recipes need to know of a base.
@@ -67,6 +68,7 @@ pub(crate) fn list() -> Vec<BaseInfo> {
     let embedded = facts.map(|facts| BaseInfo {
         name: EMBEDDED_NAME.to_owned(),
         title: format!("Lorelei's own, version {}", facts.identity.version),
+        groups: tag_groups::of(&facts.tags),
         tags: facts.tags,
         is_installed: true,
         most_secs: *CLIP_SECS.end(),
@@ -75,6 +77,7 @@ pub(crate) fn list() -> Vec<BaseInfo> {
         name: known.name.to_owned(),
         title: format!("{}: {}", known.name, known.summary),
         tags: Vec::new(),
+        groups: Vec::new(),
         is_installed: is_installed(known, &hub),
         most_secs: *CLIP_SECS.end(),
     };
@@ -119,7 +122,7 @@ pub(crate) fn files(name: &str, progress: &mut dyn Progress) -> Result<ModelFile
 
 /// The base in memory; there is one at a time.
 pub(crate) struct Bases {
-    most_bytes: usize,
+    hub: Arc<crate::hub::Hub>,
     device: Device,
     loaded: Option<Loaded>,
 }
@@ -131,9 +134,9 @@ struct Loaded {
 }
 
 impl Bases {
-    pub(crate) fn new(most_bytes: usize) -> Self {
+    pub(crate) fn new(hub: Arc<crate::hub::Hub>) -> Self {
         Self {
-            most_bytes,
+            hub,
             device: Device::Cpu,
             loaded: None,
         }
@@ -143,15 +146,15 @@ impl Bases {
     pub(crate) fn get(
         &mut self,
         name: &str,
-        facts: &Facts,
         progress: &mut dyn Progress,
     ) -> Result<&mut BaseModel, Ending> {
         let is_there = self.loaded.as_ref().is_some_and(|it| it.name == name);
         if !is_there {
             // First out with the other one, so that there are never two.
-            self.loaded = None;
-            let base = self.load(name, progress)?;
-            facts.learn(name, &base);
+            self.drop_base();
+            let base = self.load(name, progress);
+            let base = base.inspect_err(|_| self.hub.memory.release_making())?;
+            self.hub.facts.learn(name, &base);
             let name = name.to_owned();
             let used_at = Instant::now();
             self.loaded = Some(Loaded {
@@ -171,49 +174,37 @@ impl Bases {
 
     fn load(&self, name: &str, progress: &mut dyn Progress) -> Result<BaseModel, Ending> {
         if name == EMBEDDED_NAME {
+            self.hub.memory.reserve_for_embedded();
             return Ok(BaseModel::embedded(&self.device)?);
         }
         let files = files(name, progress)?;
-        self.check_memory(name, &files)?;
+        let needed = self.needed_bytes(&files)?;
+        self.hub.memory.reserve_for_making(name, needed)?;
         Ok(BaseModel::load(&files, &self.device, None, progress)?)
     }
 
-    fn check_memory(&self, name: &str, files: &ModelFiles) -> Result<(), Ending> {
-        let beside = match files {
-            ModelFiles::DiffRhythm(_) => BESIDE_RELEASED_BYTES,
+    fn needed_bytes(&self, files: &ModelFiles) -> Result<usize, Ending> {
+        if !matches!(files, ModelFiles::DiffRhythm(_)) {
             // Of these an outline is the base itself.
-            _ => return self.check_bytes(name, BESIDE_EMBEDDED_BYTES),
-        };
-        let outline = Outline::of_files(files, None, &self.device)?;
-        self.check_bytes(name, outline.precision.bytes(outline.parameters) + beside)
-    }
-
-    fn check_bytes(&self, name: &str, needed: usize) -> Result<(), Ending> {
-        if needed <= self.most_bytes {
-            return Ok(());
+            return Ok(EMBEDDED_BYTES);
         }
-        let text = format!(
-            "{name} needs about {} MB of memory, and the engine may take {} MB; close other programs and start the engine with a larger --memory, or choose a smaller base",
-            needed / 1_000_000,
-            self.most_bytes / 1_000_000
-        );
-        Err(problem(ProblemKind::Memory, text).into())
+        let outline = Outline::of_files(files, None, &self.device)?;
+        Ok(outline.precision.bytes(outline.parameters) + BESIDE_RELEASED_BYTES)
     }
 
     /// Forgets the base, as after a panic in its midst.
     pub(crate) fn drop_base(&mut self) {
         self.loaded = None;
+        self.hub.memory.release_making();
     }
 
-    /// Forgets a base that nobody has asked for in a while.
+    /// Forgets a base that nobody has asked for in a while, or whose memory a training waits for.
     pub(crate) fn drop_idle(&mut self) {
-        if let Some(loaded) = self
-            .loaded
-            .as_ref()
-            .filter(|it| it.used_at.elapsed() >= IDLE)
-        {
+        let is_short = self.hub.memory.is_short();
+        let is_to_go = |it: &&Loaded| is_short || it.used_at.elapsed() >= IDLE;
+        if let Some(loaded) = self.loaded.as_ref().filter(is_to_go) {
             tracing::info!("{} is dropped", loaded.name);
-            self.loaded = None;
+            self.drop_base();
         }
     }
 }

@@ -43,12 +43,19 @@ pub(crate) fn serve(hub: &Arc<Hub>, stream: Stream) {
     let writer = {
         let (stream, outbox) = (Arc::clone(&stream), Arc::clone(&outbox));
         let writer = std::thread::Builder::new().name(format!("writer {client}"));
-        writer.spawn(move || write_all(&stream, &outbox))
+        writer.spawn(move || {
+            write_all(&stream, &outbox);
+            protocol::socket::hang_up(&stream);
+        })
     };
     let Ok(writer) = writer else {
         hub.leave(client);
         return;
     };
+    // The writer hangs up when it ends, which ends the wait.
+    if let Err(error) = protocol::socket::read_without_timeout(&stream) {
+        tracing::warn!(client, "{error}");
+    }
     read_all(hub, client, &stream, frames, &outbox);
     hub.leave(client);
     let _ = writer.join();
@@ -169,7 +176,7 @@ fn answer(hub: &Arc<Hub>, client: ClientId, message: ToEngine) {
             hub.send(client, FromEngine::Runs { runs });
         }
         ToEngine::Cancel { job } => hub.cancel(client, job),
-        ToEngine::Hold { keys } => hub.hold(client, keys),
+        ToEngine::Hold { keys, inputs } => hub.hold(client, keys, inputs),
     }
 }
 
@@ -180,11 +187,9 @@ pub(crate) fn tell_adapters(hub: &Hub, client: ClientId) {
 }
 
 fn write_all(stream: &Stream, outbox: &Outbox) {
-    const LOOK: Duration = Duration::from_secs(1);
     loop {
-        let message = match outbox.next(LOOK) {
+        let message = match outbox.next() {
             Next::Message(message) => message,
-            Next::Nothing => continue,
             Next::Closed => return,
         };
         let mut bytes = Vec::new();

@@ -2,16 +2,15 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use protocol::places::Places;
 use protocol::{ClipFile, Problem, ProblemKind, Recipe};
 
 use crate::flac;
+use crate::folder_cache::{self, LEAST_AGE};
 use crate::problem::{of_writing, problem};
 
-/// A clip is kept this long after it was last asked for, whatever the limit: a host that is not connected may read it still.
-const LEAST_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 const SOUND: &str = "flac";
 const RECIPE: &str = "json";
 
@@ -41,11 +40,7 @@ impl Clips {
         let recipe = std::fs::read(self.path(key, RECIPE)).ok()?;
         let recipe: Recipe = serde_json::from_slice(&recipe).ok()?;
         let info = audio::Decoder::open(&path).ok()?.info().clone();
-        let touched = std::fs::File::options().append(true).open(&path);
-        let touched = touched.and_then(|file| file.set_modified(SystemTime::now()));
-        if let Err(error) = touched {
-            tracing::debug!("{}: {error}", path.display());
-        }
+        folder_cache::touch(&path);
         let sample_rate_hz = info.sample_rate_hz;
         let clip = ClipFile {
             key: key.to_owned(),
@@ -64,8 +59,10 @@ impl Clips {
         let failed = |error: std::io::Error| of_writing(&self.folder, &error);
         std::fs::create_dir_all(&self.folder).map_err(failed)?;
         let probe = self.folder.join(".probe");
-        std::fs::write(&probe, b"lorelei").map_err(failed)?;
-        std::fs::remove_file(&probe).map_err(failed)
+        let written = std::fs::write(&probe, b"lorelei");
+        // A full disk has taken the name and not the content.
+        let removed = std::fs::remove_file(&probe);
+        written.and(removed).map_err(failed)
     }
 
     /// Keeps a clip under its recipe's key.
@@ -89,8 +86,14 @@ impl Clips {
         };
         std::fs::create_dir_all(&self.folder).map_err(|error| of_writing(&self.folder, &error))?;
         // The sound last: with it the clip is there.
-        write(&self.path(&key, RECIPE), &text)?;
-        write(&path, &bytes)?;
+        let beside = self.path(&key, RECIPE);
+        write(&beside, &text)?;
+        write(&path, &bytes).inspect_err(|_| {
+            // Unless a sound of this key was there already, the recipe is nobody's.
+            if !path.exists() {
+                let _ = std::fs::remove_file(&beside);
+            }
+        })?;
         Ok(ClipFile {
             key,
             path,
@@ -106,43 +109,32 @@ impl Clips {
     }
 
     fn clean_older_than(&self, held: &HashSet<String>, least_age: Duration) {
-        let mut clips = self.sounds();
-        let mut bytes: u64 = clips.iter().map(|(_, _, bytes)| bytes).sum();
-        clips.sort();
-        for (used, key, size) in clips {
-            if bytes <= self.most_bytes {
-                return;
-            }
-            let is_young = used.elapsed().map_or(true, |age| age < least_age);
-            if is_young || held.contains(&key) {
-                continue;
-            }
-            let removed = std::fs::remove_file(self.path(&key, SOUND));
-            let _ = std::fs::remove_file(self.path(&key, RECIPE));
-            if removed.is_ok() {
-                bytes -= size;
+        let is_held = |path: &Path| key_of(path).is_some_and(|key| held.contains(key));
+        folder_cache::clean(&self.folder, SOUND, self.most_bytes, least_age, is_held);
+        // Also recipes whose sound went in another way.
+        for (written, path, _) in folder_cache::files(&self.folder, RECIPE) {
+            let is_old = written.elapsed().is_ok_and(|age| age >= least_age);
+            if is_old && !path.with_extension(SOUND).exists() {
+                let _ = std::fs::remove_file(path);
             }
         }
     }
+}
 
-    /// When each was used, its key and size.
-    fn sounds(&self) -> Vec<(SystemTime, String, u64)> {
-        let entries = std::fs::read_dir(&self.folder);
-        let of_entry = |entry: std::fs::DirEntry| {
-            let path = entry.path();
-            let is_sound = path.extension().is_some_and(|ending| ending == SOUND);
-            let key = is_sound.then(|| path.file_stem()?.to_str().map(str::to_owned))??;
-            let metadata = entry.metadata().ok()?;
-            Some((metadata.modified().ok()?, key, metadata.len()))
-        };
-        let entries = entries.into_iter().flatten().flatten();
-        entries.filter_map(of_entry).collect()
-    }
+fn key_of(path: &Path) -> Option<&str> {
+    path.file_stem()?.to_str()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::SystemTime;
+
+    fn written_before(path: &Path, age_secs: u64) {
+        let file = std::fs::File::options().append(true).open(path).unwrap();
+        let used = SystemTime::now() - Duration::from_secs(age_secs);
+        file.set_modified(used).unwrap();
+    }
 
     #[test]
     fn what_was_used_longest_ago_goes_first_and_what_is_held_stays() {
@@ -152,19 +144,22 @@ mod tests {
         for (age_secs, key) in [(50, "a"), (40, "b"), (30, "c"), (20, "d")] {
             std::fs::write(clips.path(key, SOUND), [0; 100]).unwrap();
             std::fs::write(clips.path(key, RECIPE), "{}").unwrap();
-            let file = std::fs::File::options()
-                .append(true)
-                .open(clips.path(key, SOUND));
-            let used = SystemTime::now() - Duration::from_secs(age_secs);
-            file.unwrap().set_modified(used).unwrap();
+            written_before(&clips.path(key, SOUND), age_secs);
+            written_before(&clips.path(key, RECIPE), age_secs);
         }
+        std::fs::write(clips.path("orphan", RECIPE), "{}").unwrap();
+        written_before(&clips.path("orphan", RECIPE), 20);
+        std::fs::write(clips.path("coming", RECIPE), "{}").unwrap();
         let held = HashSet::from(["a".to_owned()]);
         clips.clean_older_than(&held, Duration::from_secs(3_600));
-        assert_eq!(clips.sounds().len(), 4);
+        let sounds = || folder_cache::files(&clips.folder, SOUND);
+        assert_eq!(sounds().len(), 4);
         clips.clean_older_than(&held, Duration::from_secs(10));
-        let mut left: Vec<String> = clips.sounds().into_iter().map(|clip| clip.1).collect();
+        let mut left: Vec<PathBuf> = sounds().into_iter().map(|sound| sound.1).collect();
         left.sort();
-        assert_eq!(left, ["a", "d"]);
-        assert!(!clips.path("b", RECIPE).exists());
+        assert_eq!(left, [clips.path("a", SOUND), clips.path("d", SOUND)]);
+        let recipes = ["a", "b", "c", "d", "orphan", "coming"];
+        let left = recipes.map(|key| clips.path(key, RECIPE).exists());
+        assert_eq!(left, [true, false, false, true, false, true]);
     }
 }

@@ -14,6 +14,8 @@ use protocol::{FromEngine, JobId, LearnRequest, Problem, ProblemKind, Recipe};
 use crate::adapters::Shelf;
 use crate::bases::Facts;
 use crate::clips::Clips;
+use crate::inputs::Inputs;
+use crate::memory::Memory;
 use crate::outbox::Outbox;
 use crate::problem::problem;
 use crate::queue::{ClientId, FairQueue, MOST_WAITING};
@@ -27,10 +29,11 @@ const MOST_ADDED: usize = 1_000;
 /// Shared by all threads.
 pub(crate) struct Hub {
     pub(crate) places: Places,
-    pub(crate) options: Options,
     pub(crate) clips: Clips,
+    pub(crate) inputs: Inputs,
     pub(crate) shelf: Shelf,
     pub(crate) facts: Facts,
+    pub(crate) memory: Memory,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -49,6 +52,7 @@ struct State {
 struct Connected {
     outbox: Arc<Outbox>,
     held: HashSet<String>,
+    held_inputs: HashSet<PathBuf>,
     added: Vec<PathBuf>,
 }
 
@@ -67,7 +71,7 @@ struct Waiting<T> {
 
 #[derive(Clone)]
 struct AtWork {
-    owner: Arc<Owner>,
+    owners: Arc<Owners>,
     stop: Arc<AtomicBool>,
     /// Of a training run.
     run: Option<String>,
@@ -82,24 +86,44 @@ pub(crate) enum Learn {
     Resume(String),
 }
 
-/// Who is told of a job.
+/// Who is told of a job: who asked for it, and of a training also those that came upon it under way.
 #[derive(Debug)]
-pub(crate) struct Owner(Mutex<(ClientId, JobId)>);
+pub(crate) struct Owners(Mutex<Vec<(ClientId, JobId)>>);
 
-impl Owner {
-    /// The client and its number for the job.
-    pub(crate) fn get(&self) -> (ClientId, JobId) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Owners {
+    fn new(client: ClientId, job: JobId) -> Self {
+        Self(Mutex::new(vec![(client, job)]))
     }
 
-    fn set(&self, client: ClientId, job: JobId) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (client, job);
+    /// The clients and their numbers for the job.
+    pub(crate) fn all(&self) -> Vec<(ClientId, JobId)> {
+        self.lock().clone()
+    }
+
+    fn are(&self, client: ClientId, job: JobId) -> bool {
+        self.lock().contains(&(client, job))
+    }
+
+    fn has_client(&self, client: ClientId) -> bool {
+        self.lock().iter().any(|(owner, _)| *owner == client)
+    }
+
+    fn add(&self, client: ClientId, job: JobId) {
+        self.lock().push((client, job));
+    }
+
+    fn leave(&self, client: ClientId) {
+        self.lock().retain(|(owner, _)| *owner != client);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(ClientId, JobId)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A job whose turn it is.
 pub(crate) struct Turn<T> {
-    pub(crate) owner: Arc<Owner>,
+    pub(crate) owners: Arc<Owners>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) work: T,
 }
@@ -113,7 +137,7 @@ impl<T> Lane<T> {
     }
 
     fn has(&self, client: ClientId, job: JobId) -> bool {
-        let is_at_work = |at_work: &AtWork| at_work.owner.get() == (client, job);
+        let is_at_work = |at_work: &AtWork| at_work.owners.are(client, job);
         self.at_work.as_ref().is_some_and(is_at_work)
             || self.queue.of(client).any(|waiting| waiting.job == job)
     }
@@ -139,7 +163,7 @@ impl<T> Lane<T> {
     /// Takes a job out or asks it to stop; true where it waited.
     fn cancel(&mut self, client: ClientId, job: JobId) -> bool {
         if let Some(at_work) = &self.at_work
-            && at_work.owner.get() == (client, job)
+            && at_work.owners.are(client, job)
         {
             at_work.stop.store(true, Ordering::Relaxed);
         }
@@ -150,13 +174,13 @@ impl<T> Lane<T> {
     fn next(&mut self) -> Option<Turn<T>> {
         let (client, waiting) = self.queue.pop()?;
         let at_work = AtWork {
-            owner: Arc::new(Owner(Mutex::new((client, waiting.job)))),
+            owners: Arc::new(Owners::new(client, waiting.job)),
             stop: Arc::new(AtomicBool::new(false)),
             run: None,
         };
         self.at_work = Some(at_work.clone());
         Some(Turn {
-            owner: at_work.owner,
+            owners: at_work.owners,
             stop: at_work.stop,
             work: waiting.work,
         })
@@ -174,13 +198,14 @@ impl<T> Lane<T> {
 }
 
 impl Hub {
-    pub(crate) fn new(places: Places, options: Options) -> Self {
+    pub(crate) fn new(places: Places, options: &Options) -> Self {
         Self {
             clips: Clips::new(&places, options.clips_bytes),
+            inputs: Inputs::new(&places),
             shelf: Shelf::new(&places),
             facts: Facts::default(),
+            memory: Memory::new(options.memory_bytes),
             places,
-            options,
             state: Mutex::new(State {
                 clients: HashMap::new(),
                 next_client: 1,
@@ -209,6 +234,7 @@ impl Hub {
         let connected = Connected {
             outbox,
             held: HashSet::new(),
+            held_inputs: HashSet::new(),
             added: Vec::new(),
         };
         state.clients.insert(client, connected);
@@ -224,9 +250,12 @@ impl Hub {
         state.busy_at = Instant::now();
         state.making.queue.remove(client, |_| true);
         if let Some(at_work) = &state.making.at_work
-            && at_work.owner.get().0 == client
+            && at_work.owners.has_client(client)
         {
             at_work.stop.store(true, Ordering::Relaxed);
+        }
+        if let Some(at_work) = &state.learning.at_work {
+            at_work.owners.leave(client);
         }
         self.tell_news(state);
     }
@@ -248,10 +277,11 @@ impl Hub {
         self.lock().clients.keys().copied().collect()
     }
 
-    /// Remembers the clips that a client may read.
-    pub(crate) fn hold(&self, client: ClientId, keys: Vec<String>) {
+    /// Remembers the clips that a client may read, and the sounds it may ask with.
+    pub(crate) fn hold(&self, client: ClientId, keys: Vec<String>, inputs: Vec<PathBuf>) {
         if let Some(connected) = self.lock().clients.get_mut(&client) {
             connected.held = keys.into_iter().collect();
+            connected.held_inputs = inputs.into_iter().collect();
         }
     }
 
@@ -267,6 +297,15 @@ impl Hub {
         let state = self.lock();
         let held = state.clients.values().flat_map(|client| &client.held);
         held.cloned().collect()
+    }
+
+    /// All sounds that any client may ask with.
+    pub(crate) fn held_inputs(&self) -> HashSet<PathBuf> {
+        let state = self.lock();
+        let held = state.clients.values();
+        held.flat_map(|client| &client.held_inputs)
+            .cloned()
+            .collect()
     }
 
     /// Adapters that a client has named.
@@ -291,14 +330,22 @@ impl Hub {
         self.enqueue(client, job, recipe, |state| &mut state.making)
     }
 
-    /// Puts a training into the queue. One that is at work already tells its new owner from now on.
+    /// Puts a training into the queue. Of one that is at work already the client is told as well from now on.
     pub(crate) fn learn(&self, client: ClientId, job: JobId, work: Learn) -> Result<(), Problem> {
         if let Learn::Resume(run) = &work {
             let state = self.lock();
             if let Some(at_work) = &state.learning.at_work
                 && at_work.run.as_ref() == Some(run)
+                // One that is stopping is queued behind itself.
+                && !at_work.stop.load(Ordering::Relaxed)
             {
-                at_work.owner.set(client, job);
+                if at_work.owners.has_client(client) {
+                    return Err(problem(
+                        ProblemKind::BadRequest,
+                        "this training is under way already",
+                    ));
+                }
+                at_work.owners.add(client, job);
                 return Ok(());
             }
         }

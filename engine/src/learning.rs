@@ -44,24 +44,26 @@ fn take(hub: &Arc<Hub>, turn: &Turn<Learn>) {
         let text = "an error in the engine itself, whose log has more; please tell the project";
         Err(problem(ProblemKind::Internal, text).into())
     });
-    // It may be another one's than at the start.
-    let (client, job) = turn.owner.get();
+    // From here on nobody joins them.
     hub.learned();
-    let message = match learned {
+    match &learned {
         Ok(adapter) => {
-            tracing::info!(client, job, "learned {}", adapter.name);
+            tracing::info!("learned {}", adapter.name);
             for client in hub.clients() {
                 tell_adapters(hub, client);
             }
-            FromEngine::Learned { job, adapter }
         }
-        Err(Ending::Stopped) => FromEngine::Stopped { job },
-        Err(Ending::Failed(problem)) => {
-            tracing::warn!(client, job, "failed: {}", problem.text);
-            FromEngine::Failed { job, problem }
-        }
-    };
-    hub.send(client, message);
+        Err(Ending::Stopped) => tracing::info!("a training was stopped"),
+        Err(Ending::Failed(problem)) => tracing::warn!("a training failed: {}", problem.text),
+    }
+    for (client, job) in turn.owners.all() {
+        let message = match learned.clone() {
+            Ok(adapter) => FromEngine::Learned { job, adapter },
+            Err(Ending::Stopped) => FromEngine::Stopped { job },
+            Err(Ending::Failed(problem)) => FromEngine::Failed { job, problem },
+        };
+        hub.send(client, message);
+    }
 }
 
 fn learn(hub: &Arc<Hub>, turn: &Turn<Learn>) -> Result<AdapterInfo, Ending> {
@@ -79,12 +81,12 @@ fn learn(hub: &Arc<Hub>, turn: &Turn<Learn>) -> Result<AdapterInfo, Ending> {
     }
     hub.name_run(&run.name);
     let request = run.request()?;
-    let (owner, stop) = (Arc::clone(&turn.owner), Arc::clone(&turn.stop));
-    let mut told = Told::new(Arc::clone(hub), owner, Arc::clone(&stop), true);
+    let (owners, stop) = (Arc::clone(&turn.owners), Arc::clone(&turn.stop));
+    let mut told = Told::new(Arc::clone(hub), owners, Arc::clone(&stop), true);
     let trained = bases::files(&request.base, &mut told)
         .map_err(Ending::from)
         .and_then(|_| cut(&run, &request, &mut told, &stop))
-        .and_then(|()| train(hub, &run, &request, &mut told));
+        .and_then(|()| train(hub, &run, &request, &mut told, &stop));
     if let (Err(Ending::Failed(_)), 0) = (&trained, run.steps_done()) {
         // Nothing is lost with it, and it would fail again.
         run.discard();
@@ -218,6 +220,7 @@ fn train(
     run: &Run,
     request: &LearnRequest,
     told: &mut Told,
+    stop: &AtomicBool,
 ) -> Result<PathBuf, Ending> {
     let saved = run.training().join("config.toml");
     let goes_on = saved.is_file();
@@ -232,7 +235,12 @@ fn train(
         true => settings.resolve(BaseDefaults::of(&outline))?,
         false => within_memory(hub, &outline, settings, told)?,
     };
-    plan(&outline, &config).check(&config)?;
+    let planned = plan(&outline, &config);
+    planned.check(&config)?;
+    told.begin("waiting for memory", 0);
+    let _reserved = hub
+        .memory
+        .reserve_for_learning(planned.memory_bytes, stop)?;
     let base = BaseModel::load(&files, &Device::Cpu, Some(config.weights), told)?;
     let set = training_set(&config, &base, told)?;
     let trainer = match goes_on {
@@ -285,7 +293,7 @@ fn within_memory(
 ) -> Result<TrainConfig, Ending> {
     let defaults = BaseDefaults::of(outline);
     let asked = settings.clone().resolve(defaults)?;
-    let bytes = hub.options.memory_bytes;
+    let bytes = hub.memory.most_for_learning();
     if plan(outline, &asked).memory_bytes <= bytes {
         return Ok(asked);
     }

@@ -14,12 +14,13 @@ use lora::generate::Clip;
 use lora::generate::bars::{self, Length, Variation};
 use lora::progress::Progress;
 use lora::style::{self, StyleEncoder, Trigger};
-use protocol::{ClipFile, FromEngine, Problem, ProblemKind, Recipe, SourceRole};
+use protocol::{ClipFile, FromEngine, JobId, Problem, ProblemKind, Recipe, SourceRole};
 
 use crate::bases::{Bases, Fact};
 use crate::hub::{Hub, Turn};
 use crate::problem::{Ending, problem};
 use crate::progress::Told;
+use crate::queue::ClientId;
 use crate::{VERSION, adapters, bases, sources};
 
 /// How often a thread without work looks whether its base is needed.
@@ -135,6 +136,7 @@ fn filled(hub: &Hub, recipe: &Recipe, fact: &Fact) -> Result<Recipe, Problem> {
         adapter.sha256 = Some(sha256);
     }
     if let Some(source) = &mut filled.source {
+        hub.inputs.touch(&source.path);
         source.sha256 = Some(sources::resolve(source, &hub.shelf)?);
     }
     filled.steps = filled.steps.or(u16::try_from(fact.steps).ok());
@@ -154,7 +156,7 @@ pub(crate) struct Maker {
 impl Maker {
     pub(crate) fn new(hub: Arc<Hub>) -> Self {
         Self {
-            bases: Bases::new(hub.options.memory_bytes),
+            bases: Bases::new(Arc::clone(&hub)),
             hub,
             adapters: VecDeque::new(),
         }
@@ -175,14 +177,13 @@ impl Maker {
     fn warm_up(&mut self) {
         let mut silent = lora::progress::Silent;
         let name = lora::models::EMBEDDED_NAME;
-        if let Err(error) = self.bases.get(name, &self.hub.facts, &mut silent) {
+        if let Err(error) = self.bases.get(name, &mut silent) {
             tracing::warn!("the embedded base: {error:?}");
         }
     }
 
     fn take(&mut self, turn: Turn<Recipe>) {
         let started = Instant::now();
-        let (client, job) = turn.owner.get();
         let made = catch_unwind(AssertUnwindSafe(|| self.make(&turn)));
         let made = made.unwrap_or_else(|_| {
             // What it was in the midst of may be half done.
@@ -195,7 +196,29 @@ impl Maker {
             .into())
         });
         let secs = started.elapsed().as_secs_f64();
-        let message = match made {
+        let answers: Vec<(ClientId, FromEngine)> = turn
+            .owners
+            .all()
+            .into_iter()
+            .map(|(client, job)| (client, self.answer(client, job, secs, made.clone())))
+            .collect();
+        // The next one's turn comes first, so that who hears of this clip finds the queue without it.
+        self.hub.made();
+        for (client, answer) in answers {
+            self.hub.send(client, answer);
+        }
+        self.hub.clips.clean(&self.hub.held());
+        self.hub.inputs.clean(&self.hub.held_inputs());
+    }
+
+    fn answer(
+        &self,
+        client: ClientId,
+        job: JobId,
+        secs: f64,
+        made: Result<(ClipFile, Recipe), Ending>,
+    ) -> FromEngine {
+        match made {
             Ok((clip, recipe)) => {
                 tracing::info!(client, job, secs, key = clip.key, "made");
                 self.hub.also_hold(client, &clip.key);
@@ -207,16 +230,12 @@ impl Maker {
                 tracing::warn!(client, job, "failed: {}", problem.text);
                 FromEngine::Failed { job, problem }
             }
-        };
-        // The next one's turn comes first, so that who hears of this clip finds the queue without it.
-        self.hub.made();
-        self.hub.send(client, message);
-        self.hub.clips.clean(&self.hub.held());
+        }
     }
 
     fn make(&mut self, turn: &Turn<Recipe>) -> Result<(ClipFile, Recipe), Ending> {
-        let (owner, stop) = (Arc::clone(&turn.owner), Arc::clone(&turn.stop));
-        let mut told = Told::new(Arc::clone(&self.hub), owner, stop, false);
+        let (owners, stop) = (Arc::clone(&turn.owners), Arc::clone(&turn.stop));
+        let mut told = Told::new(Arc::clone(&self.hub), owners, stop, false);
         if told.stop_requested() {
             return Err(Ending::Stopped);
         }
@@ -224,7 +243,7 @@ impl Maker {
         length(recipe).validate()?;
         self.hub.clips.check()?;
         let name = recipe.base.name.as_str();
-        self.bases.get(name, &self.hub.facts, &mut told)?;
+        self.bases.get(name, &mut told)?;
         let Some(fact) = self.hub.facts.of(name) else {
             return Err(problem(ProblemKind::Internal, "the base is not known").into());
         };
@@ -241,7 +260,7 @@ impl Maker {
         if !turn.work.engine.is_empty() && turn.work.engine != VERSION {
             told.note("this clip was made by another version of the engine; it may sound a little different now");
         }
-        let base = self.bases.get(name, &self.hub.facts, &mut told)?;
+        let base = self.bases.get(name, &mut told)?;
         if base.songs().is_none()
             && let Some(note) = length(&recipe).note()
         {

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
 
 use protocol::FromEngine;
 
@@ -26,8 +25,6 @@ struct Waiting {
 pub(crate) enum Next {
     /// The next message.
     Message(Box<FromEngine>),
-    /// Nothing for a while.
-    Nothing,
     /// Nothing will come any more.
     Closed,
 }
@@ -64,17 +61,18 @@ impl Outbox {
         self.lock().is_closed
     }
 
-    /// Waits a while for the next message.
-    pub(crate) fn next(&self, most: Duration) -> Next {
+    /// Waits for the next message.
+    pub(crate) fn next(&self) -> Next {
         let mut waiting = self.lock();
-        if waiting.messages.is_empty() && !waiting.is_closed {
-            let waited = self.changed.wait_timeout(waiting, most);
-            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        match (waiting.messages.pop_front(), waiting.is_closed) {
-            (Some(message), _) => Next::Message(Box::new(message)),
-            (None, true) => Next::Closed,
-            (None, false) => Next::Nothing,
+        loop {
+            if let Some(message) = waiting.messages.pop_front() {
+                return Next::Message(Box::new(message));
+            }
+            if waiting.is_closed {
+                return Next::Closed;
+            }
+            let waited = self.changed.wait(waiting);
+            waiting = waited.unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -116,7 +114,7 @@ mod tests {
         outbox.close();
         outbox.put(FromEngine::Stopped { job: 3 });
         let mut sent = Vec::new();
-        while let Next::Message(message) = outbox.next(Duration::ZERO) {
+        while let Next::Message(message) = outbox.next() {
             sent.push(*message);
         }
         let expected = [

@@ -5,14 +5,21 @@ use std::path::Path;
 use lora::LoraError;
 use protocol::{Problem, ProblemKind};
 
+/// Longest text of a problem in bytes: what a stranger wrote may be a part of it.
+const MOST_TEXT_BYTES: usize = 2_000;
+
 /// A problem of this kind.
 pub(crate) fn problem(kind: ProblemKind, text: impl Into<String>) -> Problem {
-    let text = text.into();
+    let mut text = text.into();
+    if text.len() > MOST_TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(MOST_TEXT_BYTES));
+        text.push_str(" ...");
+    }
     Problem { kind, text }
 }
 
 /// What a job came to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Ending {
     /// It was asked to stop.
     Stopped,
@@ -92,4 +99,17 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_wrote_is_told_in_part() {
+        let told = problem(ProblemKind::BadRequest, "ä".repeat(1 << 20));
+        assert_eq!(told.text.len(), MOST_TEXT_BYTES + 4);
+        let short = problem(ProblemKind::BadRequest, "lofy is no tag");
+        assert_eq!(short.text, "lofy is no tag");
+    }
 }

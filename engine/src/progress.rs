@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use protocol::{FromEngine, JobId};
 
-use crate::hub::{Hub, Owner};
+use crate::hub::{Hub, Owners};
 
-/// Tells the owner of a job what it does.
+/// Tells the owners of a job what it does.
 pub(crate) struct Told {
     hub: Arc<Hub>,
-    owner: Arc<Owner>,
+    owners: Arc<Owners>,
     stop: Arc<AtomicBool>,
     /// Training makes way while a clip is made.
     makes_way: bool,
@@ -24,13 +24,13 @@ impl Told {
     /// Of a job that ends when `stop` is set.
     pub(crate) fn new(
         hub: Arc<Hub>,
-        owner: Arc<Owner>,
+        owners: Arc<Owners>,
         stop: Arc<AtomicBool>,
         makes_way: bool,
     ) -> Self {
         Self {
             hub,
-            owner,
+            owners,
             stop,
             makes_way,
             phase: String::new(),
@@ -50,9 +50,10 @@ impl Told {
         });
     }
 
-    fn say(&self, message: impl FnOnce(JobId) -> FromEngine) {
-        let (client, job) = self.owner.get();
-        self.hub.send(client, message(job));
+    fn say(&self, message: impl Fn(JobId) -> FromEngine) {
+        for (client, job) in self.owners.all() {
+            self.hub.send(client, message(job));
+        }
     }
 }
 

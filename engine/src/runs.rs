@@ -147,7 +147,10 @@ impl Run {
         if !is_plain || !folder.join(REQUEST).is_file() {
             return Err(problem(
                 ProblemKind::MissingFile,
-                format!("there is no training run {name:?} any more"),
+                format!(
+                    "there is no training run {:?} any more",
+                    name.chars().take(MOST_NAME_CHARS).collect::<String>()
+                ),
             ));
         }
         let name = name.to_owned();
@@ -196,8 +199,17 @@ impl Run {
 
     /// Marks the run as finished, and gives its space back but for the report.
     pub(crate) fn finish(&self) {
+        let mark = self.folder.join(FINISHED);
+        // The mark that is there takes another name, for which a full disk has room, too.
+        let marked = std::fs::rename(self.cut_mark(), &mark)
+            .or_else(|_| std::fs::write(&mark, b""))
+            .inspect(|()| dataset::sync_folder(&mark));
+        if let Err(error) = marked {
+            // Without the mark the run can be gone on with, for which everything must be there.
+            tracing::warn!("{}: {error}", mark.display());
+            return;
+        }
         // The adapter is where it belongs: what goes wrong here costs space alone.
-        let _ = std::fs::write(self.folder.join(FINISHED), b"");
         let _ = std::fs::remove_dir_all(self.segments());
         let _ = std::fs::remove_dir_all(self.training().join("checkpoints"));
         let _ = std::fs::remove_file(self.adapter());
@@ -267,5 +279,22 @@ mod tests {
         for name in ["..", "mine-9", "", "/", "mine-2/run"] {
             assert!(Run::named(&places, name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn nothing_is_removed_of_a_run_that_cannot_be_marked() {
+        let home = tempfile::tempdir().unwrap();
+        let places = Places::under(home.path());
+        let run = Run::begin(&places, &request("mine")).unwrap();
+        std::fs::create_dir_all(run.segments()).unwrap();
+        std::fs::write(run.cut_mark(), "").unwrap();
+        // Something that is no file is in the way of the mark.
+        let in_the_way = run.folder.join(FINISHED);
+        std::fs::create_dir_all(in_the_way.join("x")).unwrap();
+        run.finish();
+        assert!(run.segments().exists() && run.cut_mark().exists());
+        std::fs::remove_dir_all(in_the_way).unwrap();
+        run.finish();
+        assert!(run.is_finished() && !run.segments().exists());
     }
 }

@@ -191,7 +191,15 @@ fn what_cannot_be_made_is_told_in_words() {
     let plugin = home.connect();
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../lora/tests/fixtures");
     let foreign = format!("{fixtures}/adapters/comfyui.safetensors");
+    let torn = home.path().join("torn.safetensors");
+    let whole = std::fs::read(&foreign).unwrap();
+    std::fs::write(&torn, &whole[..whole.len() / 2]).unwrap();
     let cases: Vec<(Recipe, ProblemKind, &str)> = vec![
+        (
+            with_adapter(&torn, None),
+            ProblemKind::BadRequest,
+            "torn.safetensors",
+        ),
         (
             with_adapter("/nowhere/mine.safetensors", None),
             ProblemKind::MissingFile,

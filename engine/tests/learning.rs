@@ -187,6 +187,31 @@ fn a_training_outlives_its_plugin() {
     );
 }
 
+/// Two instances show one training: both are told of its steps and of its end, and either may stop it.
+#[test]
+fn a_training_is_told_to_all_who_came_upon_it() {
+    let home = Home::new(IDLE);
+    let first = home.connect();
+    learn(&first, 1, request(vec![recordings(&home)]));
+    wait_for_step(&first, 1, 1);
+    let second = home.connect();
+    let run = runs(&second)[0].run.clone();
+    let resume = |job| ToEngine::ResumeLearning {
+        job,
+        run: run.clone(),
+    };
+    second.say(&resume(5));
+    wait_for_step(&second, 5, 2);
+    wait_for_step(&first, 1, 3);
+    second.say(&resume(6));
+    let problem = learned(&second, 6).unwrap_err().unwrap();
+    assert!(problem.text.contains("under way"), "{}", problem.text);
+    second.say(&ToEngine::Cancel { job: 5 });
+    assert_eq!(learned(&second, 5), Err(None));
+    assert_eq!(learned(&first, 1), Err(None));
+    assert_eq!(runs(&first).len(), 1);
+}
+
 #[test]
 fn what_cannot_be_learned_from_is_named() {
     let home = Home::new(IDLE);

@@ -22,7 +22,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(15);
 const START_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A connection to the engine. What the engine says comes from the channel that [`Client::connect`] gives; it closes when the engine is gone.
-/// Dropping the client ends the connection and its thread.
+/// Dropping the client ends the connection and its thread, at once.
 #[derive(Debug)]
 pub struct Client {
     stream: Arc<Stream>,
@@ -34,7 +34,7 @@ pub struct Client {
 
 impl Client {
     /// Connects to the user's engine, and starts it where none runs. `library` is the plugin's own file, beside which the engine is looked for;
-    /// `name` goes to the engine's log. `is_over` gives up waiting.
+    /// `name` goes to the engine's log. `is_over` gives up waiting. `wake` is called after each message, and when the engine is gone.
     ///
     /// # Errors
     /// When there is no engine, it does not start, or speaks another version.
@@ -43,50 +43,25 @@ impl Client {
         library: Option<&Path>,
         name: &str,
         is_over: &dyn Fn() -> bool,
+        wake: impl Fn() + Send + 'static,
     ) -> Result<(Self, Receiver<FromEngine>), ProtocolError> {
+        // Before it fails with a word that nobody understands.
+        places.make_run_folder()?;
         let deadline = Instant::now() + START_TIMEOUT;
-        loop {
+        let (stream, frames, engine) = loop {
             let stream = match socket::connect(places) {
                 Ok(stream) => stream,
                 Err(_) => start(places, library, is_over)?,
             };
-            match Self::greet(stream, name, is_over) {
+            match greet(stream, name, is_over) {
                 // It was just ending, or was killed: another one is started.
                 Err(ProtocolError::Connection(_)) if !is_over() && Instant::now() < deadline => {
                     std::thread::sleep(START_INTERVAL);
                 }
-                greeted => return greeted,
-            }
-        }
-    }
-
-    fn greet(
-        mut stream: Stream,
-        name: &str,
-        is_over: &dyn Fn() -> bool,
-    ) -> Result<(Self, Receiver<FromEngine>), ProtocolError> {
-        let hello = ToEngine::Hello {
-            protocol: PROTOCOL_VERSION,
-            client: name.to_owned(),
-        };
-        framing::write(&mut stream, &hello)?;
-        let mut frames = FrameReader::default();
-        let deadline = Instant::now() + START_TIMEOUT;
-        let engine = loop {
-            match frames.next(&mut stream)? {
-                Received::Message(FromEngine::Welcome { engine }) => break engine,
-                Received::Message(FromEngine::Refused { reason }) => {
-                    return Err(ProtocolError::Refused(reason));
-                }
-                Received::NothingYet if Instant::now() < deadline && !is_over() => {}
-                Received::End => return Err(std::io::Error::from(ErrorKind::UnexpectedEof).into()),
-                _ => {
-                    return Err(ProtocolError::Refused(
-                        "it does not answer; end lorelei-engine and try again".to_owned(),
-                    ));
-                }
+                greeted => break greeted?,
             }
         };
+        socket::read_without_timeout(&stream)?;
         let stream = Arc::new(stream);
         let is_over = Arc::new(AtomicBool::new(false));
         let (heard, hear) = channel();
@@ -94,7 +69,12 @@ impl Client {
             let (stream, is_over) = (Arc::clone(&stream), Arc::clone(&is_over));
             std::thread::Builder::new()
                 .name("lorelei-listener".to_owned())
-                .spawn(move || listen(&stream, frames, &is_over, &heard))?
+                .spawn(move || {
+                    listen(&stream, frames, &is_over, &heard, &wake);
+                    // The channel closes before this is heard of.
+                    drop(heard);
+                    wake();
+                })?
         };
         let client = Self {
             stream,
@@ -122,9 +102,41 @@ impl Client {
     }
 }
 
+/// The connection, what came of the engine's next messages, and the engine's version.
+fn greet(
+    mut stream: Stream,
+    name: &str,
+    is_over: &dyn Fn() -> bool,
+) -> Result<(Stream, FrameReader, String), ProtocolError> {
+    let hello = ToEngine::Hello {
+        protocol: PROTOCOL_VERSION,
+        client: name.to_owned(),
+    };
+    framing::write(&mut stream, &hello)?;
+    let mut frames = FrameReader::default();
+    let deadline = Instant::now() + START_TIMEOUT;
+    let engine = loop {
+        match frames.next(&mut stream)? {
+            Received::Message(FromEngine::Welcome { engine }) => break engine,
+            Received::Message(FromEngine::Refused { reason }) => {
+                return Err(ProtocolError::Refused(reason));
+            }
+            Received::NothingYet if Instant::now() < deadline && !is_over() => {}
+            Received::End => return Err(std::io::Error::from(ErrorKind::UnexpectedEof).into()),
+            _ => {
+                return Err(ProtocolError::Refused(
+                    "it does not answer; end lorelei-engine and try again".to_owned(),
+                ));
+            }
+        }
+    };
+    Ok((stream, frames, engine))
+}
+
 impl Drop for Client {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Release);
+        socket::hang_up(&self.stream);
         // The thread's code may be unloaded with the plugin: it must not outlive this.
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
@@ -137,6 +149,7 @@ fn listen(
     mut frames: FrameReader,
     is_over: &AtomicBool,
     heard: &Sender<FromEngine>,
+    wake: &dyn Fn(),
 ) {
     let mut stream: &Stream = stream;
     while !is_over.load(Ordering::Acquire) {
@@ -145,11 +158,14 @@ fn listen(
                 if heard.send(message).is_err() {
                     return;
                 }
+                wake();
             }
             Ok(Received::NothingYet) => {}
             Ok(Received::End) => return,
             Err(error) => {
-                tracing::warn!("engine: {error}");
+                if !is_over.load(Ordering::Acquire) {
+                    tracing::warn!("engine: {error}");
+                }
                 return;
             }
         }

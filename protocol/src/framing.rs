@@ -125,6 +125,7 @@ mod tests {
             ToEngine::Cancel { job: u64::MAX },
             ToEngine::Hold {
                 keys: vec!["ä\u{0}".to_owned()],
+                inputs: vec!["a b.wav".into()],
             },
         ];
         let mut bytes = Vec::new();
@@ -161,6 +162,7 @@ mod tests {
     fn what_is_too_large_is_not_sent() {
         let message = ToEngine::Hold {
             keys: vec!["x".repeat(MOST_BYTES)],
+            inputs: Vec::new(),
         };
         let mut sent = Vec::new();
         assert!(write(&mut sent, &message).is_err());

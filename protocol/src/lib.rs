@@ -22,10 +22,10 @@ pub use client::Client;
 pub use error::ProtocolError;
 pub use messages::{
     AdapterInfo, BaseInfo, ClipFile, FromEngine, JobId, LearnRequest, Problem, ProblemKind,
-    RunInfo, ToEngine,
+    RunInfo, TagGroup, ToEngine,
 };
 pub use recipe::{AdapterUse, BaseChoice, Metre, Recipe, Source, SourceRole};
 
 /// Version of the messages. Both ends must have the same; its number is part of the socket's name, so that two versions of the plugin in one
 /// project each find an engine of their own.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;

@@ -62,10 +62,13 @@ pub enum ToEngine {
         /// Which.
         job: JobId,
     },
-    /// The clips that this client may still read, all of them: they are not cleaned away while it is connected.
+    /// The clips that this client may still read, and the sounds it has listened to and may ask with, all of them: they are not cleaned away
+    /// while it is connected.
     Hold {
-        /// Their keys.
+        /// The clips' keys.
         keys: Vec<String>,
+        /// The sounds' files.
+        inputs: Vec<PathBuf>,
     },
 }
 
@@ -204,10 +207,21 @@ pub struct BaseInfo {
     pub title: String,
     /// Tags its prompts are made of; none if it takes words.
     pub tags: Vec<String>,
+    /// Those of them that are picked by hand, for a palette; tempo, key, bars and metre have controls of their own.
+    pub groups: Vec<TagGroup>,
     /// Whether all its files are on this machine.
     pub is_installed: bool,
     /// Longest clip in one piece, in seconds.
     pub most_secs: f64,
+}
+
+/// Tags that say something of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagGroup {
+    /// What people call them, such as "Instruments".
+    pub title: String,
+    /// In the order in which they are shown.
+    pub tags: Vec<String>,
 }
 
 /// An adapter.

@@ -15,6 +15,9 @@ pub const ENGINE_NAME: &str = if cfg!(windows) {
     "lorelei-engine"
 };
 
+/// Longest path of a socket in bytes: what fits into `sun_path` beside the end of the text, which is 108 on Linux and 104 on macOS and the BSDs.
+const MOST_SOCKET_BYTES: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+
 /// The user's folders.
 #[derive(Debug, Clone)]
 pub struct Places {
@@ -93,9 +96,9 @@ impl Places {
         self.music.clone()
     }
 
-    /// The engine's log, of this run and the one before.
+    /// The engine's log, of this run and, with another ending, the one before. Engines of two versions run side by side, each with its own.
     pub fn log(&self) -> PathBuf {
-        self.cache.join("engine.log")
+        self.cache.join(format!("engine-{PROTOCOL_VERSION}.log"))
     }
 
     /// The socket; on Windows it stands for the named pipe.
@@ -111,12 +114,13 @@ impl Places {
     /// Makes the socket's folder, which nobody else may enter.
     ///
     /// # Errors
-    /// When it cannot be made, or belongs to somebody else.
+    /// When it cannot be made, or belongs to somebody else, or its name is too long for a socket.
     pub fn make_run_folder(&self) -> Result<(), ProtocolError> {
         let problem = |error: std::io::Error| ProtocolError::Folder {
             path: self.run.clone(),
             problem: error.to_string(),
         };
+        self.check_socket()?;
         std::fs::create_dir_all(&self.run).map_err(problem)?;
         #[cfg(unix)]
         {
@@ -126,6 +130,20 @@ impl Places {
             std::fs::set_permissions(&self.run, private).map_err(problem)?;
         }
         Ok(())
+    }
+
+    /// Systems bound the length of a socket's path, and what is longer cannot be listened at.
+    fn check_socket(&self) -> Result<(), ProtocolError> {
+        let bytes = self.socket().as_os_str().len();
+        if cfg!(windows) || bytes <= MOST_SOCKET_BYTES {
+            return Ok(());
+        }
+        Err(ProtocolError::Folder {
+            path: self.run.clone(),
+            problem: format!(
+                "the path of the engine's socket in it has {bytes} bytes, and the system takes {MOST_SOCKET_BYTES}; name a shorter folder in LORELEI_HOME, or in XDG_RUNTIME_DIR"
+            ),
+        })
     }
 
     /// Where the engine's program may be, the first one first: `LORELEI_ENGINE`, beside the plugin's library or its bundle, the folder of
@@ -194,6 +212,17 @@ mod tests {
         std::fs::create_dir_all(beside.parent().unwrap()).unwrap();
         std::fs::write(&beside, "").unwrap();
         assert_eq!(places.engine(Some(&library)).unwrap(), beside);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_home_too_deep_for_a_socket_is_told_before_anything_is_made() {
+        let home = tempfile::tempdir().unwrap();
+        let deep = home.path().join("deep".repeat(30));
+        let refused = Places::under(&deep).make_run_folder().unwrap_err();
+        let text = refused.to_string();
+        assert!(text.contains("LORELEI_HOME"), "{text}");
+        assert!(!deep.exists());
     }
 
     #[cfg(unix)]

@@ -174,7 +174,7 @@ impl Recipe {
         if !TEMPO_BPM.contains(&self.tempo_bpm) {
             return refuse(format!(
                 "a tempo of {} beats a minute is out of reach; clips are made at 30 to 300",
-                self.tempo_bpm
+                short(self.tempo_bpm)
             ));
         }
         if self.prompt.len() > MOST_PROMPT_BYTES {
@@ -193,7 +193,8 @@ impl Recipe {
             if !STRENGTH.contains(&adapter.strength) {
                 return refuse(format!(
                     "{}: a strength of {} is out of reach; it goes from -2 to 2",
-                    adapter.name, adapter.strength
+                    adapter.name,
+                    short(f64::from(adapter.strength))
                 ));
             }
         }
@@ -201,7 +202,8 @@ impl Recipe {
             && !(0.0..=1.0).contains(&amount)
         {
             return refuse(format!(
-                "an amount of variation of {amount} is out of reach; it goes from 0 to 1"
+                "an amount of variation of {} is out of reach; it goes from 0 to 1",
+                short(f64::from(amount))
             ));
         }
         if self
@@ -236,5 +238,35 @@ impl Recipe {
         let text = serde_json::to_string(&named).unwrap_or_default();
         let digest = Sha256::digest(text.as_bytes());
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// A number that somebody gave, in few digits however large it is.
+fn short(number: f64) -> String {
+    match number.abs() {
+        size if size == 0.0 || (1e-3..1e6).contains(&size) => format!("{number}"),
+        _ => format!("{number:.3e}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_told_in_few_digits() {
+        let told = [
+            0.0,
+            -3.5,
+            1e300,
+            -f64::MIN_POSITIVE,
+            f64::INFINITY,
+            f64::NAN,
+        ]
+        .map(short);
+        assert_eq!(
+            told,
+            ["0", "-3.5", "1.000e300", "-2.225e-308", "inf", "NaN"]
+        );
     }
 }

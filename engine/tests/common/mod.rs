@@ -47,7 +47,7 @@ impl Home {
     pub(crate) fn connect(&self) -> Plugin {
         let library = self.library();
         let (client, hear) =
-            Client::connect(&self.places, Some(&library), "a test", &|| false).unwrap();
+            Client::connect(&self.places, Some(&library), "a test", &|| false, || {}).unwrap();
         Plugin { client, hear }
     }
 
