@@ -20,7 +20,9 @@ use plugin::project::{ChosenAdapter, ChosenSource, FIRST_PAD, Project, SLOTS, Va
 use plugin::session::{
     ClipPicture, Command, EngineStatus, JobKind, JobView, Message, MessageKind, SlotState, View,
 };
-use protocol::{AdapterInfo, AdapterUse, BaseChoice, BaseInfo, Metre, Recipe, RunInfo, SourceRole};
+use protocol::{
+    AdapterInfo, AdapterUse, BaseChoice, BaseInfo, Metre, Recipe, RunInfo, SourceRole, TagGroup,
+};
 
 /// A host that does what it is told.
 struct Host;
@@ -262,12 +264,30 @@ fn learning(view: &mut View) {
 }
 
 fn bases() -> Vec<BaseInfo> {
-    let tags = "house ambient chiptune lofi waltz folkdance rock minimalism chorale solo-piano solo-guitar string-ensemble synthwave blues piano electric-piano guitar electric-guitar bass drums hand-drum strings fiddle cello organ accordion flute reed choir brass bells marimba vibraphone harp lute banjo synth pad arpeggio lead calm bright dark energetic warm sparse dense solo distorted swung reverberant dry tempo:120 key:a-minor bars:4";
+    let groups = [
+        (
+            "Styles",
+            "house ambient chiptune lofi waltz folkdance rock minimalism chorale solo-piano solo-guitar string-ensemble synthwave blues",
+        ),
+        (
+            "Instruments",
+            "piano electric-piano guitar electric-guitar bass drums hand-drum strings fiddle cello organ accordion flute reed choir brass bells marimba vibraphone harp lute banjo synth pad arpeggio lead",
+        ),
+        (
+            "Moods",
+            "calm bright dark energetic warm sparse dense solo distorted swung reverberant dry",
+        ),
+    ];
+    let groups = groups.map(|(title, tags)| TagGroup {
+        title: title.to_owned(),
+        tags: tags.split(' ').map(str::to_owned).collect(),
+    });
     vec![
         BaseInfo {
             name: "embedded".to_owned(),
             title: "Lorelei, built in".to_owned(),
-            tags: tags.split(' ').map(str::to_owned).collect(),
+            tags: groups.iter().flat_map(|group| group.tags.clone()).collect(),
+            groups: groups.to_vec(),
             is_installed: true,
             most_secs: 12.0,
         },
@@ -275,6 +295,7 @@ fn bases() -> Vec<BaseInfo> {
             name: "ace-step".to_owned(),
             title: "ACE-Step 1.5".to_owned(),
             tags: Vec::new(),
+            groups: Vec::new(),
             is_installed: false,
             most_secs: 240.0,
         },

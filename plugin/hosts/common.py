@@ -95,8 +95,8 @@ def clips_folder(home=None):
 
 
 def clip_keys(home=None):
-    """The clips that are made. What counts is the recipe, which is written after the sound."""
-    return {path.stem for path in clips_folder(home).glob("*.json")}
+    """The clips that are made. What counts is the sound, which is written after the recipe."""
+    return {path.stem for path in clips_folder(home).glob("*.flac")}
 
 
 def await_clip(known, home=None):
@@ -112,11 +112,10 @@ def await_clip(known, home=None):
 
 def engine_log(home=None):
     """The engine's last words, for messages."""
-    path = Path(home or os.environ["LORELEI_HOME"]) / "cache" / "engine.log"
-    try:
-        return "the engine's log ends with:\n" + "\n".join(path.read_text().splitlines()[-10:])
-    except OSError:
+    logs = sorted((Path(home or os.environ["LORELEI_HOME"]) / "cache").glob("engine-*.log"))
+    if not logs:
         return "the engine has no log: it was not started"
+    return "the engine's log ends with:\n" + "\n".join(logs[-1].read_text().splitlines()[-10:])
 
 
 def read_clip(key, home=None):

@@ -97,6 +97,7 @@ impl Instance {
         let most = config.max_buffer_size as usize;
         self.input = [Vec::with_capacity(most), Vec::with_capacity(most)];
         self.player.set_sample_rate(rate_hz);
+        self.session.shared().wake();
     }
 
     pub(crate) fn reset(&mut self) {
@@ -221,6 +222,7 @@ impl Instance {
             transport.time_sig_numerator,
             transport.time_sig_denominator,
         ));
+        host.count_block(transport.playing);
         if !self.offline.is_on {
             host.set_tempo_bpm(tempo_bpm.unwrap_or_default());
         }
@@ -264,7 +266,7 @@ impl Instance {
         let is_restored = project.is_ok_and(|project| !project.is_known);
         if is_first || has_settled || is_asked || is_restored {
             shared.host.set_tempo_bpm(tempo_bpm);
-            let ticket = shared.settling.ask();
+            let ticket = shared.ask_to_settle();
             shared.settling.wait(ticket, OFFLINE_PATIENCE);
         }
     }

@@ -1,10 +1,10 @@
 //! The parameters that a host sees, saves and automates. Their ids never change.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use nice_plug::prelude::*;
 
-use crate::project::{Project, VARIATIONS};
+use crate::project::{SavedProject, VARIATIONS};
 
 /// How the clip is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
@@ -93,8 +93,8 @@ pub const MOST_SEED: i32 = 999_999;
 #[derive(Params)]
 pub struct Parameters {
     /// The project; the host asks for it when it saves, and gives it when it opens.
-    #[persist = "project"]
-    pub project: Arc<Mutex<Project>>,
+    #[nested]
+    pub project: SavedProject,
 
     /// Output level.
     #[id = "gain"]
@@ -193,7 +193,7 @@ impl Parameters {
             .with_step_size(0.1)
         };
         Self {
-            project: Arc::default(),
+            project: SavedProject::default(),
             gain: FloatParam::new("Gain", 0.0, gain_range)
                 .with_unit(" dB")
                 .with_step_size(0.1),

@@ -1,10 +1,14 @@
 //! What is saved with a host's project: everything that makes the clips again, and the clips that were kept.
 
+mod reading;
+
 use std::path::PathBuf;
 
 use protocol::recipe::{EMBEDDED, MOST_ADAPTERS};
 use protocol::{ClipFile, Recipe, SourceRole};
 use serde::{Deserialize, Serialize};
+
+pub use reading::SavedProject;
 
 /// Variations side by side.
 pub const VARIATIONS: usize = 8;
@@ -18,9 +22,8 @@ pub const FIRST_PAD: usize = VARIATIONS;
 /// Version of this structure in projects.
 pub const PROJECT_VERSION: u32 = 1;
 
-/// What is saved beside the parameters. What a newer version wrote and this one does not know is kept as it is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+/// What is saved beside the parameters. What a newer version wrote and this one does not know is kept as it is, and so is what cannot be read.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Project {
     /// [`PROJECT_VERSION`] of the plugin that saved it.
     pub version: u32,
@@ -41,6 +44,9 @@ pub struct Project {
     /// Set by whoever works with the project; one that was just restored has none.
     #[serde(skip)]
     pub is_known: bool,
+    /// What could not be read, by its place.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub unreadable: serde_json::Map<String, serde_json::Value>,
     /// Fields of newer versions.
     #[serde(flatten)]
     pub unknown: serde_json::Map<String, serde_json::Value>,
@@ -100,6 +106,7 @@ impl Default for Project {
             clips_asked: 0,
             editor_size: (1080, 720),
             is_known: false,
+            unreadable: serde_json::Map::new(),
             unknown: serde_json::Map::new(),
         }
     }
@@ -122,6 +129,7 @@ impl Project {
             adapters: self.adapters.clone(),
             prompt: self.prompt.clone(),
             source: self.source.clone(),
+            unreadable: serde_json::Map::new(),
             unknown: serde_json::Map::new(),
             ..*self
         }
@@ -140,23 +148,5 @@ impl Variation {
             is_kept: false,
             sound: None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_newer_version_wrote_is_kept() {
-        let newer = r#"{"version": 7, "prompt": "lofi", "constellation": {"stars": [1, 2]}}"#;
-        let project: Project = serde_json::from_str(newer).unwrap();
-        assert_eq!(project.prompt, "lofi");
-        assert_eq!(project.base, EMBEDDED);
-        let saved = serde_json::to_string(&project).unwrap();
-        assert!(
-            saved.contains(r#""constellation":{"stars":[1,2]}"#),
-            "{saved}"
-        );
     }
 }

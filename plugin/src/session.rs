@@ -10,7 +10,7 @@ mod settling;
 mod view;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -42,12 +42,40 @@ pub struct Shared {
     pub settling: Settling,
     view: Mutex<Arc<View>>,
     is_over: AtomicBool,
+    commands: Sender<Command>,
+    looks: AtomicU64,
 }
 
 impl Shared {
     /// What the editor shows.
     pub fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets the conductor look around now. Not for the audio thread.
+    pub fn wake(&self) {
+        // One that is gone sleeps for good.
+        let _ = self.commands.send(Command::Look);
+    }
+
+    /// The same for others to keep.
+    fn waker(&self) -> impl Fn() + Send + Sync + 'static {
+        let commands = self.commands.clone();
+        move || {
+            let _ = commands.send(Command::Look);
+        }
+    }
+
+    /// How often the conductor has looked around, for figures.
+    pub fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
+    }
+
+    /// A ticket for everything that was asked for until now, see [`Settling`]. Not for the audio thread but in an offline render.
+    pub fn ask_to_settle(&self) -> u64 {
+        let ticket = self.settling.ask();
+        self.wake();
+        ticket
     }
 
     fn publish(&self, view: View) {
@@ -87,8 +115,11 @@ struct ConductorEnds {
 impl Session {
     /// Of an instance; nothing runs yet. `library` is the plugin's own file, beside which the engine is looked for.
     pub fn new(parameters: Arc<Parameters>, library: Option<PathBuf>) -> (Self, AudioEnds) {
+        let (commands, hear) = channel();
         let shared = Arc::new(Shared {
             parameters,
+            commands: commands.clone(),
+            looks: AtomicU64::new(0),
             host: HostState::default(),
             settling: Settling::default(),
             view: Mutex::default(),
@@ -96,7 +127,7 @@ impl Session {
         });
         let (clips_in, clips_out) = exchange();
         let (captured_in, captured_out) = capture(CAPTURE_FRAMES);
-        let (commands, hear) = channel();
+        shared.parameters.project.call_when_restored(shared.waker());
         let ends = ConductorEnds {
             clips: clips_in,
             capture: captured_out,
@@ -143,6 +174,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Release);
         self.shared.settling.end();
+        self.shared.wake();
         // The thread's code may be unloaded with the plugin: it must not outlive this.
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

@@ -4,13 +4,15 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use common::fake_engine::FakeEngine;
 use common::{home, wait_for};
-use nice_plug::prelude::Param;
+use nice_plug::prelude::{Param, Params};
 use plugin::parameters::Parameters;
 use plugin::project::Project;
 use plugin::session::{AudioEnds, Command, EngineStatus, MessageKind, Session, SlotState, View};
@@ -133,6 +135,64 @@ fn clips_are_made_taken_back_and_made_again() {
 }
 
 #[test]
+fn what_is_taken_back_and_made_again_is_called_and_kept_as_before() {
+    let _turn = turn();
+    let _engine = FakeEngine::start(home());
+    let instance = Instance::new();
+    instance.say(Command::Generate { count: 1 });
+    instance.wait("a clip", |view| is_ready(view, 0));
+    let name = "the good one".to_owned();
+    instance.say(Command::Rename { slot: 0, name });
+    instance.say(Command::Keep {
+        slot: 0,
+        is_kept: true,
+    });
+    let is_as_before = |view: &View| {
+        let variation = view.project.slots[0].as_ref();
+        variation.is_some_and(|clip| clip.is_kept && clip.name == "the good one")
+    };
+    instance.wait("named and kept", is_as_before);
+    instance.say(Command::Undo);
+    instance.wait("gone", |view| view.slots[0] == SlotState::Empty);
+    instance.say(Command::Redo);
+    instance.wait("as before", |view| is_ready(view, 0) && is_as_before(view));
+}
+
+/// What a session costs while nobody asks for anything.
+#[test]
+fn an_idle_session_sleeps_and_ends_at_once() {
+    let _turn = turn();
+    let _engine = FakeEngine::start(home());
+    let instances: Vec<Instance> = (0..20).map(|_| Instance::new()).collect();
+    for instance in &instances {
+        instance.say(Command::Refresh);
+        instance.wait("the engine", |view| !view.bases.is_empty());
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let looks = || -> u64 {
+        let looks = instances.iter().map(|one| one.session.shared().looks());
+        looks.sum()
+    };
+    let before = looks();
+    std::thread::sleep(Duration::from_secs(2));
+    let times = looks() - before;
+    assert!(times <= 20, "{times} looks of 20 sessions in two seconds");
+    // Whatever happens wakes them.
+    let asked = Instant::now();
+    let saved = BTreeMap::from([("project".to_owned(), r#"{"prompt": "jazz"}"#.to_owned())]);
+    instances[7].parameters.deserialize_fields(&saved);
+    instances[7].wait("the project", |view| view.project.prompt == "jazz");
+    let ticket = instances[3].session.shared().ask_to_settle();
+    let settling = &instances[3].session.shared().settling;
+    assert!(settling.wait(ticket, Duration::from_secs(2)));
+    assert!(asked.elapsed() < Duration::from_secs(2));
+    let begun = Instant::now();
+    drop(instances);
+    let secs = begun.elapsed().as_secs_f64();
+    assert!(secs < 0.5, "twenty sessions took {secs} s to end");
+}
+
+#[test]
 fn a_project_opens_with_its_clips_wherever_they_are() {
     let _turn = turn();
     let engine = FakeEngine::start(home());
@@ -166,6 +226,24 @@ fn a_project_opens_with_its_clips_wherever_they_are() {
     let after = view.project.slots[1].as_ref().unwrap();
     assert_eq!((&after.key, &after.name), (&before.key, &before.name));
     assert!(!view.can_undo, "opening is no change");
+}
+
+#[test]
+fn a_part_that_cannot_be_read_is_told_and_saved_again() {
+    let _turn = turn();
+    let instance = Instance::new();
+    let text = r#"{"prompt": ["lofi"], "base": "embedded", "clips_asked": 3}"#;
+    let saved = BTreeMap::from([("project".to_owned(), text.to_owned())]);
+    instance.parameters.deserialize_fields(&saved);
+    let view = instance.wait_for_problem("could not be read: the prompt");
+    assert_eq!(view.project.clips_asked, 3);
+    instance.say(Command::SetPrompt("jazz".to_owned()));
+    instance.wait("a prompt", |view| view.project.prompt == "jazz");
+    let saved = &instance.parameters.serialize_fields()["project"];
+    assert!(
+        saved.contains(r#"["lofi"]"#) && saved.contains("jazz"),
+        "{saved}"
+    );
 }
 
 #[test]
@@ -217,7 +295,7 @@ fn jobs_asked_for_while_an_engine_dies_are_all_done_by_the_next() {
     engine.manner.deaths.store(1, Ordering::Relaxed);
     for _ in 0..8 {
         instance.say(Command::Generate { count: 1 });
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(1));
     }
     let view = instance.wait("eight clips", |view| {
         view.jobs.is_empty() && (0..8).all(|slot| is_ready(view, slot))
@@ -276,6 +354,16 @@ fn a_locked_seed_stays() {
     let asked = engine.manner.asked.lock().unwrap();
     let seeds: Vec<u64> = asked.iter().map(|recipe| recipe.seed).collect();
     assert_eq!(seeds, [1, 1, 1, 1, 2]);
+    drop(asked);
+    // A clip that is made anew counts on from its own seed, each time.
+    instance.wait("the clips", |view| view.jobs.is_empty());
+    for expected in [2, 3, 4] {
+        let slot = 0;
+        instance.say(Command::Remake { slot, reseed: true });
+        instance.wait("the next seed", |view| {
+            view.jobs.is_empty() && view.project.slots[0].as_ref().unwrap().recipe.seed == expected
+        });
+    }
 }
 
 #[test]

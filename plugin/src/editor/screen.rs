@@ -13,7 +13,7 @@ use super::drag_out::DragOut;
 use super::hands::Hands;
 use super::layout::{Areas, split_top};
 use super::picture::Spectrum;
-use super::tags::{self, TagGroup};
+use super::tags;
 use super::theme;
 use crate::parameters::Parameters;
 use crate::project::{FIRST_PAD, VARIATIONS};
@@ -62,7 +62,8 @@ pub(crate) enum StageLook {
 /// What the editor remembers between frames and no project keeps.
 pub(crate) struct Screen {
     pub(crate) prompt: PromptField,
-    pub(crate) group: TagGroup,
+    /// The group of tags that is shown where there is room for one.
+    pub(crate) group: usize,
     pub(crate) count: usize,
     pub(crate) look: StageLook,
     pub(crate) spectrum: Spectrum,
@@ -87,7 +88,7 @@ impl Default for Screen {
     fn default() -> Self {
         Self {
             prompt: PromptField::default(),
-            group: TagGroup::Style,
+            group: 0,
             count: 1,
             look: StageLook::default(),
             spectrum: Spectrum::default(),
@@ -134,7 +135,7 @@ impl Screen {
             (false, false) => areas::stage(ui, stage, shown, self),
         }
         areas::cards(ui, &places.cards, shown, self);
-        areas::play(ui, places.play, shown);
+        areas::play(ui, places.play, shown, self);
         self.keys(ui, shown);
         rest_focus(ui);
     }

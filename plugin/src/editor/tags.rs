@@ -2,104 +2,6 @@
 
 use protocol::recipe::MOST_PROMPT_BYTES;
 
-/// What a tag says something of, for the palette.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum TagGroup {
-    /// What kind of music.
-    Style,
-    /// Who plays.
-    Instrument,
-    /// How it feels.
-    Mood,
-}
-
-impl TagGroup {
-    /// In the palette's order.
-    pub(crate) const ALL: [Self; 3] = [Self::Style, Self::Instrument, Self::Mood];
-
-    /// Above its chips.
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Style => "Styles",
-            Self::Instrument => "Instruments",
-            Self::Mood => "Moods",
-        }
-    }
-}
-
-// Bases give their tags as one list; what is in neither of these is a style.
-const INSTRUMENTS: &[&str] = &[
-    "piano",
-    "electric-piano",
-    "guitar",
-    "acoustic-guitar",
-    "electric-guitar",
-    "bass",
-    "drums",
-    "hand-drum",
-    "percussion",
-    "strings",
-    "fiddle",
-    "violin",
-    "cello",
-    "organ",
-    "accordion",
-    "flute",
-    "reed",
-    "saxophone",
-    "choir",
-    "voice",
-    "vocals",
-    "brass",
-    "trumpet",
-    "bells",
-    "marimba",
-    "vibraphone",
-    "harp",
-    "lute",
-    "banjo",
-    "synth",
-    "pad",
-    "arpeggio",
-    "lead",
-];
-const MOODS: &[&str] = &[
-    "calm",
-    "bright",
-    "dark",
-    "energetic",
-    "warm",
-    "sparse",
-    "dense",
-    "solo",
-    "distorted",
-    "swung",
-    "reverberant",
-    "dry",
-    "happy",
-    "sad",
-    "slow",
-    "fast",
-    "soft",
-    "loud",
-];
-
-/// The tags of this group. Tempo, key, bars and metre have controls of their own and no chips.
-pub(crate) fn of_group(tags: &[String], group: TagGroup) -> impl Iterator<Item = &str> {
-    let tags = tags.iter().map(String::as_str);
-    tags.filter(move |tag| !tag.contains(':') && group_of(tag) == group)
-}
-
-fn group_of(tag: &str) -> TagGroup {
-    if INSTRUMENTS.contains(&tag) {
-        TagGroup::Instrument
-    } else if MOODS.contains(&tag) {
-        TagGroup::Mood
-    } else {
-        TagGroup::Style
-    }
-}
-
 /// Whether the prompt names this tag.
 pub(crate) fn has(prompt: &str, tag: &str) -> bool {
     prompt.split(',').any(|word| is_tag(word, tag))
@@ -156,15 +58,6 @@ mod tests {
         assert!(has("Electric Piano, calm", "electric-piano"));
         assert!(!has("electric-piano", "piano"));
         assert!(!has("", "piano"));
-    }
-
-    #[test]
-    fn tags_with_controls_of_their_own_have_no_chips() {
-        let tags = ["lofi", "piano", "calm", "key:a-minor", "tempo:90", "ska"].map(str::to_owned);
-        let group = |group| of_group(&tags, group).collect::<Vec<_>>();
-        assert_eq!(group(TagGroup::Style), ["lofi", "ska"]);
-        assert_eq!(group(TagGroup::Instrument), ["piano"]);
-        assert_eq!(group(TagGroup::Mood), ["calm"]);
     }
 
     #[test]

@@ -8,13 +8,13 @@ use egui::{Event, FullOutput, Key, Modifiers, PointerButton, RawInput, Rect, Sha
 use egui::{pos2, vec2};
 use nice_plug::context::gui::GuiContext;
 use nice_plug::prelude::*;
-use protocol::{AdapterInfo, BaseChoice, BaseInfo, Metre, Recipe, RunInfo, SourceRole};
+use protocol::{AdapterInfo, BaseChoice, BaseInfo, Metre, Recipe, RunInfo, SourceRole, TagGroup};
 
 use super::hands::Hands;
 use super::screen::{Screen, Shown};
 use super::theme;
 use crate::parameters::Parameters;
-use crate::project::{ChosenAdapter, ChosenSource, SLOTS, Variation};
+use crate::project::{ChosenAdapter, ChosenSource, FIRST_PAD, SLOTS, Variation};
 use crate::session::{
     ClipPicture, Command, EngineStatus, JobKind, JobView, Message, MessageKind, SlotState, View,
 };
@@ -258,13 +258,22 @@ fn variation(slot: usize, name: &str) -> Variation {
 }
 
 fn base() -> BaseInfo {
-    let tags = [
-        "house", "ambient", "lofi", "waltz", "rock", "blues", "piano", "calm", "key:any",
+    let styles = ["house", "ambient", "lofi", "waltz", "rock", "blues"].map(str::to_owned);
+    let group = |title: &str, tags: &[String]| TagGroup {
+        title: title.to_owned(),
+        tags: tags.to_vec(),
+    };
+    let groups = vec![
+        group("Styles", &styles),
+        group("Instruments", &["piano".to_owned()]),
+        group("Moods", &["calm".to_owned()]),
     ];
+    let own = groups.iter().flat_map(|group| &group.tags).cloned();
     BaseInfo {
         name: "embedded".to_owned(),
         title: "Built in".to_owned(),
-        tags: tags.map(str::to_owned).to_vec(),
+        tags: own.chain(["key:any".to_owned()]).collect(),
+        groups,
         is_installed: true,
         most_secs: 12.0,
     }
@@ -646,6 +655,40 @@ fn a_card_is_chosen_kept_renamed_and_removed() {
     assert_eq!(bench.parameters.variation.value(), 5);
     bench.key(Key::Delete, Modifiers::NONE);
     assert_eq!(bench.asked(), [Command::Remove { slot: 4 }]);
+}
+
+#[test]
+fn a_pads_clip_is_kept_and_exported_below_the_pad() {
+    let mut view = full(0);
+    view.jobs.clear();
+    view.project.slots[FIRST_PAD + 1] = None;
+    let mut bench = Bench::new(view, vec2(1080.0, 720.0));
+    let pad = bench.find("A").center();
+    let height = bench.find("Make").center().y + 19.0;
+    for (beside, expected) in [
+        (
+            -10.0,
+            Command::Keep {
+                slot: FIRST_PAD,
+                is_kept: false,
+            },
+        ),
+        (
+            10.0,
+            Command::Export {
+                slot: FIRST_PAD,
+                path: None,
+            },
+        ),
+    ] {
+        let place = pos2(pad.x + beside, height);
+        bench.press(place, true);
+        bench.press(place, false);
+        assert_eq!(bench.asked(), [expected]);
+    }
+    // One without a clip is a pad alone.
+    let pad = bench.find("B").center();
+    assert!((pad.y - bench.find("Make").center().y).abs() < 2.0);
 }
 
 #[test]

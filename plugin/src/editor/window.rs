@@ -5,6 +5,7 @@ mod handler;
 mod host_keys;
 mod input;
 mod renderer;
+mod threads;
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -25,6 +26,7 @@ use super::hands::Hands;
 use super::layout::LEAST_SIZE;
 use super::screen::Screen;
 use handler::Handler;
+use threads::WindowThreads;
 
 /// A saved size beyond this is no window's.
 const MOST_SIDE: u32 = 8192;
@@ -42,6 +44,7 @@ struct Shared {
     scale: AtomicU64,
     // Bits of an f32.
     zoom: AtomicU32,
+    threads: WindowThreads,
 }
 
 impl Shared {
@@ -70,6 +73,7 @@ impl EditorWindow {
                 screen: Mutex::default(),
                 scale: AtomicU64::new(1.0_f64.to_bits()),
                 zoom: AtomicU32::new(1.0_f32.to_bits()),
+                threads: WindowThreads::default(),
             }),
         }
     }
@@ -123,6 +127,13 @@ impl EditorWindow {
     }
 }
 
+impl Drop for EditorWindow {
+    fn drop(&mut self) {
+        // Their code may be unloaded with the plugin.
+        self.shared.threads.wait_until_gone();
+    }
+}
+
 impl Editor for EditorWindow {
     type Handle = EditorWindowHandle;
 
@@ -145,7 +156,10 @@ impl Editor for EditorWindow {
         );
         let window = baseview::Window::create_with_host(
             settings,
-            move |window| Handler::new(window, link, shared, hands, asked),
+            move |window| {
+                shared.threads.enter();
+                Handler::new(window, link, shared, hands, asked)
+            },
             host.map(adapt),
         )?;
         Ok(SpawnedEditor {

@@ -95,4 +95,6 @@ pub enum Command {
     Refresh,
     /// Put a message away.
     Dismiss(u64),
+    /// Nothing of a musician's: something else has happened that the conductor should look at now.
+    Look,
 }

@@ -7,9 +7,10 @@ mod generating;
 mod learning;
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::JobId;
 use protocol::places::Places;
@@ -23,9 +24,19 @@ use files::Listening;
 use generating::Job;
 use protocol::recipe::MOST_PROMPT_BYTES;
 
-/// How often it looks around while nothing happens, while something does, and while somebody waits.
-const IDLE: Duration = Duration::from_millis(100);
+// Commands, the engine, a restored project and an offline render wake it. The audio thread wakes nobody: what it says is looked for, how often
+// depends on what a musician would notice.
+/// While no block of sound was processed since the last look.
+const ASLEEP: Duration = Duration::from_secs(5);
+/// A host that has processed nothing for so long has stopped.
+const PROCESSES_STILL: Duration = Duration::from_secs(1);
+/// While the host's transport stands.
+const STANDING: Duration = Duration::from_millis(500);
+/// While it plays, and the tempo may change.
+const PLAYING: Duration = Duration::from_millis(100);
+/// While clips are handed over, or the input is listened to.
 const BUSY: Duration = Duration::from_millis(20);
+/// While an offline render waits.
 const AWAITED: Duration = Duration::from_millis(2);
 /// Messages that are kept for the editor.
 const MOST_MESSAGES: usize = 20;
@@ -47,6 +58,9 @@ pub(super) struct Conductor {
     history: History,
     listening: Option<Listening>,
     presses: u64,
+    blocks: u64,
+    /// When the host was last seen to process a block.
+    processed: Option<Instant>,
     view: View,
     is_changed: bool,
     next_message: u64,
@@ -74,6 +88,8 @@ impl Conductor {
             history: History::default(),
             listening: None,
             presses: 0,
+            blocks: 0,
+            processed: None,
             view: View::default(),
             is_changed: true,
             next_message: 1,
@@ -81,35 +97,49 @@ impl Conductor {
     }
 
     pub(super) fn run(mut self) {
+        self.look_around();
         while !self.shared.is_over() {
+            let pause = self.pause();
+            let next = match self.commands.recv_timeout(pause) {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             // What is asked for is meant for the project that is open now.
             self.adopt_project();
-            match self.commands.recv_timeout(self.pause()) {
-                Ok(command) => {
-                    self.adopt_project();
-                    self.obey(command);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            while let Ok(command) = self.commands.try_recv() {
+            let mut next = next.or_else(|| self.commands.try_recv().ok());
+            while let Some(command) = next {
                 self.obey(command);
+                next = self.commands.try_recv().ok();
             }
             self.look_around();
         }
     }
 
-    fn pause(&self) -> Duration {
+    fn pause(&mut self) -> Duration {
+        let blocks = self.shared.host.blocks();
+        if std::mem::replace(&mut self.blocks, blocks) != blocks {
+            self.processed = Some(Instant::now());
+        }
+        // Two looks may fall into one block.
+        let is_processing = self
+            .processed
+            .is_some_and(|processed| processed.elapsed() < PROCESSES_STILL);
         if self.shared.settling.asked().is_some() {
             AWAITED
-        } else if self.jobs.is_empty() && self.listening.is_none() && self.is_all_ready() {
-            IDLE
-        } else {
+        } else if self.listening.is_some() || !self.is_all_ready() {
             BUSY
+        } else if !is_processing {
+            ASLEEP
+        } else if self.shared.host.is_playing() || self.shared.parameters.audition.value() {
+            PLAYING
+        } else {
+            STANDING
         }
     }
 
     fn look_around(&mut self) {
+        self.shared.looks.fetch_add(1, Ordering::Relaxed);
         // Before everything that it stands for.
         let ticket = self.shared.settling.asked();
         self.adopt_project();
@@ -140,8 +170,9 @@ impl Conductor {
     }
 
     fn obey(&mut self, command: Command) {
-        self.is_changed = true;
+        self.is_changed |= command != Command::Look;
         match command {
+            Command::Look => {}
             Command::Generate { count } => self.generate(count),
             Command::Remake { slot, reseed } => self.remake(slot, reseed),
             Command::MakePads => self.make_pads(),
@@ -218,11 +249,23 @@ impl Conductor {
         self.forget_clip_jobs();
         self.history.clear();
         self.view.exported = Default::default();
+        self.tell_unreadable();
         for slot in 0..SLOTS {
             self.fill(slot, IfGone::MakeAgain);
         }
         self.hold();
         self.is_changed = true;
+    }
+
+    fn tell_unreadable(&mut self) {
+        let parts = self.with_project(|project| project.unreadable_parts());
+        if !parts.is_empty() {
+            let text = format!(
+                "A part of the project could not be read: {}. It is kept in the project as it was.",
+                parts.join(", ")
+            );
+            self.tell(MessageKind::Problem, text);
+        }
     }
 
     fn count_presses(&mut self) {

@@ -40,18 +40,21 @@ impl History {
 
     /// Takes the last change back; the slot it was in.
     pub(crate) fn undo(&mut self, slots: &mut Slots) -> Option<usize> {
-        let change = self.done.pop()?;
-        slots[change.slot].clone_from(&change.before);
-        self.undone.push(change.clone());
-        Some(change.slot)
+        let mut change = self.done.pop()?;
+        let slot = change.slot;
+        // With the name that it was given since, and kept or not as it is now.
+        change.after = std::mem::replace(&mut slots[slot], change.before.clone());
+        self.undone.push(change);
+        Some(slot)
     }
 
     /// Makes the change again that was taken back last.
     pub(crate) fn redo(&mut self, slots: &mut Slots) -> Option<usize> {
-        let change = self.undone.pop()?;
-        slots[change.slot].clone_from(&change.after);
-        self.done.push(change.clone());
-        Some(change.slot)
+        let mut change = self.undone.pop()?;
+        let slot = change.slot;
+        change.before = std::mem::replace(&mut slots[slot], change.after.clone());
+        self.done.push(change);
+        Some(slot)
     }
 
     /// Whether there is something to take back.

@@ -11,6 +11,8 @@ pub struct HostState {
     tempo_bpm: AtomicU64,
     metre: AtomicU64,
     presses: AtomicU64,
+    blocks: AtomicU64,
+    is_playing: AtomicBool,
     is_offline: AtomicBool,
 }
 
@@ -52,6 +54,22 @@ impl HostState {
                 unit: packed as u32,
             },
         }
+    }
+
+    /// One more block is processed, while the transport plays or stands.
+    pub fn count_block(&self, is_playing: bool) {
+        self.blocks.fetch_add(1, Ordering::Relaxed);
+        self.is_playing.store(is_playing, Ordering::Relaxed);
+    }
+
+    /// How many blocks were processed.
+    pub fn blocks(&self) -> u64 {
+        self.blocks.load(Ordering::Relaxed)
+    }
+
+    /// Whether the transport played in the last one.
+    pub fn is_playing(&self) -> bool {
+        self.is_playing.load(Ordering::Relaxed)
     }
 
     /// The generate parameter went on.

@@ -105,6 +105,7 @@ fn talk(mut stream: Stream, manner: &Manner, is_over: &AtomicBool, places: &Plac
                     name: "embedded".to_owned(),
                     title: "Fake base".to_owned(),
                     tags: vec!["lofi".to_owned(), "piano".to_owned()],
+                    groups: Vec::new(),
                     is_installed: true,
                     most_secs: 12.0,
                 }],

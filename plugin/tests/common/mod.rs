@@ -47,7 +47,7 @@ pub(crate) fn wait_for<T>(
     mut is_so: impl FnMut() -> Option<T>,
     describe: impl Fn() -> String,
 ) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(value) = is_so() {
             return value;

@@ -1,25 +1,28 @@
 //! How it sounds: loop or notes, level, pads.
 
-use egui::{Rect, Ui, pos2, vec2};
+use egui::{Rect, Sense, Ui, pos2, vec2};
 use nice_plug::prelude::Enum;
 
 use super::recipe::value_of;
-use crate::editor::screen::Shown;
+use crate::editor::drag_out;
+use crate::editor::screen::{Screen, Shown};
 use crate::editor::theme;
-use crate::editor::widgets::{Look, button, hold, knob, panel, segmented};
+use crate::editor::widgets::{Icon, Look, button, hold, icon_button, knob, panel, segmented};
 use crate::parameters::PlayMode;
-use crate::project::FIRST_PAD;
+use crate::project::{FIRST_PAD, Variation};
 use crate::session::{Command, SlotState};
 
 const KNOB_WIDTH: f32 = 42.0;
-const PAD_WIDTH: f32 = 32.0;
+const PAD_WIDTH: f32 = 40.0;
+/// Height of what is below a pad.
+const TOOL: f32 = 20.0;
 
 /// The strip at the lower right.
-pub(crate) fn show(ui: &mut Ui, rect: Rect, shown: &Shown<'_>) {
+pub(crate) fn show(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, screen: &mut Screen) {
     panel(ui, rect);
     let inner = rect.shrink2(vec2(theme::PADDING, 10.0));
     let gap = if inner.width() > 520.0 { 12.0 } else { 5.0 };
-    let pads = pads(ui, inner, shown);
+    let pads = pads(ui, inner, shown, screen);
     let switches = Rect::from_min_size(inner.min, vec2(104.0, inner.height()));
     mode(ui, switches, shown);
     let parameters = shown.parameters;
@@ -92,45 +95,31 @@ fn mode(ui: &Ui, rect: Rect, shown: &Shown<'_>) {
     }
 }
 
-fn pads(ui: &Ui, inner: Rect, shown: &Shown<'_>) -> Rect {
+fn pads(ui: &Ui, inner: Rect, shown: &Shown<'_>, screen: &mut Screen) -> Rect {
     let make_width = 52.0;
     let gap = 6.0;
     let width = PAD_WIDTH * 2.0 + make_width + gap * 2.0;
     let left = inner.right() - width;
-    let pad = |at: f32| {
-        let corner = pos2(left + at * (PAD_WIDTH + gap), inner.top());
-        Rect::from_min_size(corner, vec2(PAD_WIDTH, inner.height()))
-    };
     let parameters = shown.parameters;
-    let state = |pad: usize| match &shown.view.slots[FIRST_PAD + pad] {
-        SlotState::Empty => "It has no clip yet: make the pads first.".to_owned(),
-        SlotState::Awaited => "Its clip is being made.".to_owned(),
-        SlotState::Ready { .. } => "Sounds while you hold it.".to_owned(),
-        SlotState::Missing { problem } => problem.clone(),
-    };
-    let tip = |name: &str, pad: usize| {
-        format!(
-            "Pad {name}: the same seed with {} adapter alone. {}",
-            ["the first", "the second"][pad],
-            state(pad)
-        )
-    };
-    hold(
-        ui,
-        pad(0.0),
-        shown.hands,
-        &parameters.pad_a,
-        "A",
-        &tip("A", 0),
-    );
-    hold(
-        ui,
-        pad(1.0),
-        shown.hands,
-        &parameters.pad_b,
-        "B",
-        &tip("B", 1),
-    );
+    let held = [(&parameters.pad_a, "A"), (&parameters.pad_b, "B")];
+    for (at, (parameter, name)) in held.into_iter().enumerate() {
+        let corner = pos2(left + at as f32 * (PAD_WIDTH + gap), inner.top());
+        let mut place = Rect::from_min_size(corner, vec2(PAD_WIDTH, inner.height()));
+        if let Some(variation) = &shown.view.project.slots[FIRST_PAD + at] {
+            let top = place.bottom() - TOOL;
+            let tools = Rect::from_min_max(pos2(place.left(), top), place.max);
+            pad_tools(ui, tools, at, variation, shown, screen);
+            place.set_bottom(top - 3.0);
+        }
+        hold(
+            ui,
+            place,
+            shown.hands,
+            parameter,
+            name,
+            &pad_tip(at, name, shown),
+        );
+    }
     let make = Rect::from_min_max(pos2(inner.right() - make_width, inner.top()), inner.max);
     let tip = "Make the clips of both pads from one seed: A with the first adapter alone, B with the second";
     let response = button(ui, make, "make pads", "Make", Look::Plain);
@@ -138,4 +127,59 @@ fn pads(ui: &Ui, inner: Rect, shown: &Shown<'_>) -> Rect {
         shown.hands.send(Command::MakePads);
     }
     Rect::from_min_max(pos2(left, inner.top()), inner.max)
+}
+
+fn pad_tip(pad: usize, name: &str, shown: &Shown<'_>) -> String {
+    let state = match &shown.view.slots[FIRST_PAD + pad] {
+        SlotState::Empty => "It has no clip yet: make the pads first.",
+        SlotState::Awaited => "Its clip is being made.",
+        SlotState::Ready { .. } => "Sounds while you hold it.",
+        SlotState::Missing { problem } => problem.as_str(),
+    };
+    format!(
+        "Pad {name}: the same seed with {} adapter alone. {state}",
+        ["the first", "the second"][pad.min(1)]
+    )
+}
+
+/// What can be done with a pad's clip beside playing it.
+fn pad_tools(
+    ui: &Ui,
+    rect: Rect,
+    pad: usize,
+    variation: &Variation,
+    shown: &Shown<'_>,
+    screen: &mut Screen,
+) {
+    let slot = FIRST_PAD + pad;
+    let middle = rect.center().x;
+    let keep = Rect::from_min_max(rect.min, pos2(middle, rect.bottom()));
+    let export = Rect::from_min_max(pos2(middle, rect.top()), rect.max);
+    let (icon, look, tip) = match variation.is_kept {
+        true => (
+            Icon::StarFull,
+            Look::On,
+            "Kept: the pad's sound is saved in the project",
+        ),
+        false => (
+            Icon::Star,
+            Look::Flat,
+            "Keep it: the pad's sound is then saved in the project",
+        ),
+    };
+    if icon_button(ui, keep, &format!("keep pad {pad}"), icon, look, tip).clicked() {
+        let is_kept = !variation.is_kept;
+        shown.hands.send(Command::Keep { slot, is_kept });
+    }
+    if !matches!(shown.view.slots[slot], SlotState::Ready { .. }) {
+        return;
+    }
+    let tip = "Drag the pad's clip from here onto a track or into a folder; a click writes it as a WAV file into your music folder";
+    let salt = format!("export pad {pad}");
+    let export = icon_button(ui, export, &salt, Icon::Export, Look::Flat, tip);
+    let export = export.interact(Sense::drag());
+    drag_out::handle(&export, slot, shown, screen);
+    if export.clicked() {
+        shown.hands.send(Command::Export { slot, path: None });
+    }
 }

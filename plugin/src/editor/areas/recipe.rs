@@ -4,13 +4,13 @@ use egui::{
     Align2, Id, Popup, PopupCloseBehavior, Rect, ScrollArea, Sense, TextEdit, Ui, pos2, vec2,
 };
 use nice_plug::prelude::{Enum, Param};
-use protocol::SourceRole;
 use protocol::recipe::MOST_PROMPT_BYTES;
+use protocol::{SourceRole, TagGroup};
 
 use super::adapters;
 use crate::editor::layout::{columns, split_left};
 use crate::editor::screen::{Screen, Shown};
-use crate::editor::tags::{self, TagGroup};
+use crate::editor::tags;
 use crate::editor::theme;
 use crate::editor::widgets::{
     Icon, Look, area, button, caption, chip, icon_button, paint_icon, panel, row, segmented, words,
@@ -51,8 +51,8 @@ pub(crate) fn show(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, screen: &mut Scre
 fn prompt(ui: &mut Ui, height: f32, shown: &Shown<'_>, screen: &mut Screen) {
     let chosen = &shown.view.project.base;
     let base = shown.view.bases.iter().find(|base| base.name == *chosen);
-    let tags = base.map_or(&[][..], |base| base.tags.as_slice());
-    let hint = match tags.is_empty() {
+    let groups = base.map_or(&[][..], |base| base.groups.as_slice());
+    let hint = match base.is_none_or(|base| base.tags.is_empty()) {
         true => "Say in words what you want to hear",
         false => "Pick tags below, or write them here",
     };
@@ -95,42 +95,41 @@ fn prompt(ui: &mut Ui, height: f32, shown: &Shown<'_>, screen: &mut Screen) {
             theme::PROBLEM,
         );
     }
-    palette(ui, tags, height, shown, screen);
+    palette(ui, groups, height, shown, screen);
 }
 
-fn palette(ui: &mut Ui, tags: &[String], height: f32, shown: &Shown<'_>, screen: &mut Screen) {
-    if tags.is_empty() {
-        return;
-    }
+fn palette(ui: &mut Ui, groups: &[TagGroup], height: f32, shown: &Shown<'_>, screen: &mut Screen) {
     if height >= HEIGHT_OF_ALL_TAGS {
-        for group in TagGroup::ALL {
-            caption(ui, group.title());
-            chips(ui, tags, group, shown, screen);
+        for group in groups {
+            caption(ui, &group.title);
+            chips(ui, group, shown, screen);
         }
         return;
     }
+    // Another base may have fewer.
+    let at = screen.group.min(groups.len().saturating_sub(1));
+    let Some(group) = groups.get(at) else {
+        return;
+    };
     let place = row(ui, 26.0);
-    let titles = TagGroup::ALL.map(TagGroup::title);
-    let at = TagGroup::ALL
-        .iter()
-        .position(|group| *group == screen.group);
+    let titles: Vec<&str> = groups.iter().map(|group| group.title.as_str()).collect();
     let tip = "Which tags to pick from";
-    if let Some(pressed) = segmented(ui, place, "groups", &titles, at.unwrap_or(0), tip) {
-        screen.group = TagGroup::ALL[pressed];
+    if let Some(pressed) = segmented(ui, place, "groups", &titles, at, tip) {
+        screen.group = pressed;
     }
-    chips(ui, tags, screen.group, shown, screen);
+    chips(ui, group, shown, screen);
 }
 
-fn chips(ui: &mut Ui, tags: &[String], group: TagGroup, shown: &Shown<'_>, screen: &mut Screen) {
+fn chips(ui: &mut Ui, group: &TagGroup, shown: &Shown<'_>, screen: &mut Screen) {
     ScrollArea::vertical()
-        .id_salt(group)
+        .id_salt(&group.title)
         .max_height(MOST_CHIPS_HEIGHT)
         .auto_shrink([false, true])
         .show(ui, |ui| {
             ui.spacing_mut().item_spacing = vec2(5.0, 5.0);
             ui.spacing_mut().interact_size.y = 0.0;
             ui.horizontal_wrapped(|ui| {
-                for tag in tags::of_group(tags, group) {
+                for tag in &group.tags {
                     let is_on = tags::has(&screen.prompt.text, tag);
                     if chip(ui, tag, is_on).clicked() {
                         screen.prompt.toggle(tag, shown.hands);

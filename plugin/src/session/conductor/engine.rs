@@ -1,5 +1,6 @@
 //! The connection with the engine: opened when it is needed, opened again when it is lost.
 
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use protocol::{Client, FromEngine, JobId, ToEngine};
@@ -62,7 +63,14 @@ impl Conductor {
         self.publish();
         let shared = std::sync::Arc::clone(&self.shared);
         let name = concat!("Lorelei plugin ", env!("CARGO_PKG_VERSION"));
-        let opened = Client::connect(&places, self.library.as_deref(), name, &|| shared.is_over());
+        let waker = self.shared.waker();
+        let opened = Client::connect(
+            &places,
+            self.library.as_deref(),
+            name,
+            &|| shared.is_over(),
+            waker,
+        );
         self.is_changed = true;
         match opened {
             Ok((client, hear)) => {
@@ -120,7 +128,23 @@ impl Conductor {
         });
         keys.sort_unstable();
         keys.dedup();
-        self.say_if_here(&ToEngine::Hold { keys });
+        let inputs = self.inputs_in_use();
+        self.say_if_here(&ToEngine::Hold { keys, inputs });
+    }
+
+    /// Sounds that were listened to and that the next clip, or one of those that are there, begins with.
+    fn inputs_in_use(&self) -> Vec<PathBuf> {
+        let folder = self.places.as_ref().map(|places| places.inputs());
+        let mut inputs: Vec<PathBuf> = self.with_project(|project| {
+            let clips = project.slots.iter().flatten();
+            let sources = clips.filter_map(|clip| Some(clip.recipe.source.as_ref()?.path.clone()));
+            let next = project.source.iter().map(|source| source.path.clone());
+            sources.chain(next).collect()
+        });
+        inputs.retain(|path| path.parent() == folder.as_deref());
+        inputs.sort_unstable();
+        inputs.dedup();
+        inputs
     }
 
     pub(super) fn hear_engine(&mut self) {

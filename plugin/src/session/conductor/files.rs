@@ -42,22 +42,18 @@ impl Conductor {
             return Err("there is no clip in this slot".to_owned());
         };
         let name = self.with_project(|project| Some(project.slots[slot].as_ref()?.name.clone()));
-        let path = match path {
-            Some(path) => path,
-            None => {
-                let places = self
-                    .places
-                    .as_ref()
-                    .ok_or("the system names no music folder")?;
-                let folder = places.music();
-                std::fs::create_dir_all(&folder)
-                    .map_err(|error| format!("{}: {error}", folder.display()))?;
-                free_name(&folder, &name.unwrap_or_default())
-            }
-        };
         let sound = audio::read(clip).map_err(|error| error.to_string())?;
-        audio::write_wav(&path, &sound, SampleFormat::I24).map_err(|error| error.to_string())?;
-        Ok(path)
+        if let Some(path) = path {
+            audio::write_wav(&path, &sound, SampleFormat::I24)
+                .map_err(|error| error.to_string())?;
+            return Ok(path);
+        }
+        let places = self
+            .places
+            .as_ref()
+            .ok_or("the system names no music folder")?;
+        let name = name.unwrap_or_default();
+        write_under_free_name(&places.music(), &name, &sound, SampleFormat::I24)
     }
 
     pub(super) fn set_source(&mut self, path: Option<PathBuf>, role: SourceRole) {
@@ -75,6 +71,7 @@ impl Conductor {
             role,
         });
         self.with_project(|project| project.source = source);
+        self.hold();
     }
 
     pub(super) fn begin_listening(&mut self, role: SourceRole) {
@@ -154,37 +151,79 @@ impl Conductor {
             .places
             .as_ref()
             .ok_or("the system names no cache folder")?;
-        let folder = places.inputs();
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| format!("{}: {error}", folder.display()))?;
-        let path = free_name(&folder, "input");
-        audio::write_wav(&path, &sound, SampleFormat::F32).map_err(|error| error.to_string())?;
+        let path = write_under_free_name(&places.inputs(), "input", &sound, SampleFormat::F32)?;
         Ok((path, listening.role))
     }
 }
 
-/// A name in a folder that no file has yet.
-fn free_name(folder: &Path, name: &str) -> PathBuf {
-    let plain: String = name
-        .chars()
-        .map(
-            |letter| match letter.is_alphanumeric() || " -+_".contains(letter) {
-                true => letter,
-                false => '_',
-            },
-        )
-        .take(80)
-        .collect();
-    let plain = match plain.trim() {
-        "" => "clip",
-        plain => plain,
+/// Writes a sound into a folder under a name that no file has yet, and that no other instance takes meanwhile.
+fn write_under_free_name(
+    folder: &Path,
+    name: &str,
+    sound: &AudioBuffer,
+    format: SampleFormat,
+) -> Result<PathBuf, String> {
+    let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+    std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+    let stem = plain(name);
+    for number in 1..u32::MAX {
+        let path = match number {
+            1 => folder.join(format!("{stem}.wav")),
+            _ => folder.join(format!("{stem} {number}.wav")),
+        };
+        // The name is taken first; the sound then takes the empty file's place.
+        match std::fs::File::create_new(&path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(failed(&path, error)),
+        }
+        return match audio::write_wav(&path, sound, format) {
+            Ok(()) => Ok(path),
+            Err(error) => {
+                let _ = std::fs::remove_file(&path);
+                Err(error.to_string())
+            }
+        };
+    }
+    Err(format!("{}: all names are taken", folder.display()))
+}
+
+/// A name as the stem of a file.
+fn plain(name: &str) -> String {
+    let kept = |letter: char| match letter.is_alphanumeric() || " -+_".contains(letter) {
+        true => letter,
+        false => '_',
     };
-    let numbered = |number: u32| match number {
-        1 => folder.join(format!("{plain}.wav")),
-        _ => folder.join(format!("{plain} {number}.wav")),
-    };
-    let mut names = (1..u32::MAX).map(numbered);
-    names
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| numbered(1))
+    let plain: String = name.chars().map(kept).take(80).collect();
+    match plain.trim() {
+        "" => "clip".to_owned(),
+        plain => plain.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_that_write_at_once_take_names_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let sound = AudioBuffer::new(44_100, vec![vec![0.5; 64]; 2]).unwrap();
+        let write =
+            || write_under_free_name(folder.path(), "a / b", &sound, SampleFormat::F32).unwrap();
+        let mut paths: Vec<PathBuf> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(write)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        paths.sort();
+        paths.dedup();
+        assert_eq!(paths.len(), 8);
+        assert!(paths.contains(&folder.path().join("a _ b.wav")));
+        for path in paths {
+            assert_eq!(audio::read(&path).unwrap().frames(), 64);
+        }
+    }
 }

@@ -191,10 +191,14 @@ impl Conductor {
         if slot >= VARIATIONS {
             return self.make_pads();
         }
-        let seed = self.with_project(|project| Some(project.slots[slot].as_ref()?.recipe.seed));
-        let seed = match seed {
+        let own = self.with_project(|project| Some(project.slots[slot].as_ref()?.recipe.seed));
+        let seed = match own {
             Some(seed) if !reseed => seed,
-            _ => self.next_seed(u64::from(reseed)),
+            // The lock holds the seed of new clips; this one counts on from its own.
+            Some(seed) if self.shared.parameters.seed_lock.value() => {
+                seed.saturating_add(1) % (MOST_SEED as u64 + 1)
+            }
+            _ => self.next_seed(0),
         };
         let recipe = self.recipe(seed, self.chosen_adapters());
         self.ask_clip(slot, recipe, false);
