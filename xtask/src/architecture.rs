@@ -54,7 +54,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "parity",
         &["checkpoint", "dit", "embed", "lora", "lyrics", "nn", "vae"],
     ),
-    ("xtask", &["corpus"]),
+    ("xtask", &["audio", "corpus", "dataset", "eval", "features"]),
 ];
 
 /// Fails if a crate depends on one it should not know.

@@ -12,11 +12,20 @@ const PACKAGE: &str = "plugin";
 const ENGINE_PACKAGE: &str = "engine";
 const NAME: &str = "Lorelei";
 const ENGINE: &str = "lorelei-engine";
+/// What makes a bundle small: all crates are optimised as one, which takes minutes and is for bundles alone. Panics unwind as everywhere: the
+/// engine outlives one in a job.
+const OPTIMISED_AS_ONE: [(&str, &str); 2] = [
+    ("CARGO_PROFILE_RELEASE_LTO", "fat"),
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
+];
 /// Bytes that the bundle of one format and its engine should not exceed.
 const AIMED_BUNDLE_BYTES: u64 = 60_000_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct BundleArgs {
+    /// Take the release build as it is: made in a moment, a seventh larger.
+    #[arg(long)]
+    quick: bool,
     /// The package, and options of cargo build such as --release or --target.
     #[arg(required = true, allow_hyphen_values = true, trailing_var_arg = true)]
     cargo: Vec<String>,
@@ -35,9 +44,10 @@ pub(crate) struct InstallArgs {
     engine_dir: Option<PathBuf>,
 }
 
-/// `cargo xtask bundle plugin --release`.
-pub(crate) fn release() -> Result<()> {
+/// `cargo xtask bundle --quick plugin --release`.
+pub(crate) fn quick() -> Result<()> {
     bundle(&BundleArgs {
+        quick: true,
         cargo: [PACKAGE, "--release"].map(str::to_owned).to_vec(),
     })
 }
@@ -54,11 +64,18 @@ pub(crate) fn bundle(args: &BundleArgs) -> Result<()> {
     if !options.iter().any(|option| option == "--release") {
         bail!("the engine is too slow without --release; add it");
     }
-    let packages = [PACKAGE.to_owned(), ENGINE_PACKAGE.to_owned()];
-    nice_plug_xtask::build(&packages, options)?;
-    nice_plug_xtask::bundle(&workspace.target, PACKAGE, options, false)?;
     let bundled = workspace.target.join("bundled");
-    let built = built_engine(&workspace.target, options);
+    let target = match args.quick {
+        true => workspace.target.clone(),
+        // Of its own, so that neither build undoes the other.
+        false => workspace.target.join("bundle"),
+    };
+    build(&target, options, args.quick)?;
+    nice_plug_xtask::bundle(&target, PACKAGE, options, false)?;
+    if !args.quick {
+        replace(&target.join("bundled"), &bundled)?;
+    }
+    let built = built_engine(&target, options);
     // Beside the .clap file, and inside the VST3 bundle, each on its own complete.
     let beside = bundled.join(built.file_name().context("the engine has no name")?);
     let inside = resources(&bundled.join(format!("{NAME}.vst3")))
@@ -89,6 +106,38 @@ pub(crate) fn bundle(args: &BundleArgs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Builds the engine's program and the plugin's library.
+fn build(target: &Path, options: &[String], quick: bool) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let engine = ["build", "-p", ENGINE_PACKAGE];
+    let library: &[&str] = match quick {
+        true => &["build", "-p", PACKAGE, "--lib"],
+        // The package's other form, which tests use, is never optimised as one with what it depends on.
+        false => &["rustc", "-p", PACKAGE, "--lib", "--crate-type", "cdylib"],
+    };
+    for words in [&engine[..], library] {
+        let mut command = Command::new(&cargo);
+        command.args(words).args(options);
+        command.arg("--target-dir").arg(target);
+        if !quick {
+            command.envs(OPTIMISED_AS_ONE);
+        }
+        let status = command.status().context("cargo does not run")?;
+        if !status.success() {
+            bail!("{} could not be built", words[2]);
+        }
+    }
+    Ok(())
+}
+
+/// Puts a folder in the place of another one.
+fn replace(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        std::fs::remove_dir_all(to).with_context(|| to.display().to_string())?;
+    }
+    std::fs::rename(from, to).with_context(|| to.display().to_string())
 }
 
 /// Puts what was bundled where hosts look.

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use crate::architecture;
 use crate::cuda;
 use crate::devices;
+use crate::example_clips;
+use crate::headline;
 use crate::hosts::{self, HostsArgs};
 use crate::instructions;
 use crate::workspace::Workspace;
@@ -20,6 +22,8 @@ pub(crate) fn run() -> Result<()> {
     let workspace = Workspace::enter()?;
     architecture::check()?;
     devices::check(&workspace.root)?;
+    headline::check(&workspace.root)?;
+    example_clips::check(&workspace.root)?;
     step("formatting", cargo(&["fmt", "--all", "--check"]))?;
     step(
         "lints",

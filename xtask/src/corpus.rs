@@ -40,6 +40,28 @@ pub(crate) struct CorpusArgs {
     duration_secs: f64,
 }
 
+impl CorpusArgs {
+    /// So many pieces in turn over these styles.
+    pub(crate) fn of_styles(
+        out_dir: PathBuf,
+        seed: u64,
+        pieces: usize,
+        duration_secs: f64,
+        styles: Vec<Style>,
+    ) -> Self {
+        Self {
+            out_dir,
+            // The number of pieces is the limit.
+            hours: f64::MAX,
+            seed,
+            styles,
+            held_out: false,
+            first: Some(pieces),
+            duration_secs,
+        }
+    }
+}
+
 /// Everything known of one piece, a line of `corpus.jsonl`.
 #[derive(Debug, Serialize)]
 struct Entry<'a> {
@@ -54,6 +76,8 @@ struct Entry<'a> {
     key: Option<&'a str>,
     form: &'a str,
     phrase_bars: usize,
+    /// The composer's and renderer's version: pieces of another one are rendered again.
+    version: u32,
 }
 
 struct Job {
@@ -226,6 +250,7 @@ impl Job {
             key: score.key.tag().and_then(|tag| tag.strip_prefix("key:")),
             form: &score.form,
             phrase_bars: score.phrase_bars,
+            version: corpus::VERSION,
         })?)
     }
 }
@@ -241,7 +266,7 @@ fn put_in_place(aside: &Path, path: &Path) -> Result<()> {
 }
 
 /// Interleaved stereo, written aside and renamed.
-fn write_wav(path: &Path, samples: &[i16]) -> Result<()> {
+pub(crate) fn write_wav(path: &Path, samples: &[i16]) -> Result<()> {
     let aside = path.with_extension("wav.part");
     let spec = hound::WavSpec {
         channels: 2,
@@ -358,6 +383,54 @@ mod tests {
         fs::remove_file(folder.path().join("corpus.jsonl")).unwrap();
         let again = rendered(folder.path(), 3);
         assert_eq!((&again.0, bytes(&again.1)), (&first.0, bytes(&first.1)));
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_sample() {
+        let of = |threads: usize| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut args = args(1.0);
+            args.out_dir = folder.path().to_owned();
+            (args.first, args.duration_secs) = (Some(6), 1.0);
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build().unwrap().install(|| run(&args)).unwrap();
+            let index = fs::read_to_string(folder.path().join("corpus.jsonl")).unwrap();
+            let mut files: Vec<(PathBuf, Vec<u8>)> = fs::read_dir(folder.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .map(|path| (path.file_name().unwrap().into(), fs::read(path).unwrap()))
+                .collect();
+            files.sort();
+            (index, files)
+        };
+        let one = of(1);
+        assert_eq!(one.1.len(), 7, "six pieces and the index");
+        assert!(one == of(3));
+    }
+
+    #[test]
+    fn pieces_of_another_version_are_rendered_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = rendered(folder.path(), 3);
+        let path = folder.path().join("corpus.jsonl");
+        let now = format!("\"version\":{}", corpus::VERSION);
+        assert!(first.0.contains(&now));
+        fs::write(&path, first.0.replace(&now, "\"version\":1")).unwrap();
+        for entry in fs::read_dir(folder.path()).unwrap() {
+            let piece = entry.unwrap().path();
+            if piece
+                .extension()
+                .is_some_and(|extension| extension == "wav")
+            {
+                fs::write(piece, "an older sound").unwrap();
+            }
+        }
+        let again = rendered(folder.path(), 3);
+        assert_eq!(again.0, first.0);
+        let bytes = |pieces: &[(Vec<u8>, std::time::SystemTime)]| -> Vec<Vec<u8>> {
+            pieces.iter().map(|(bytes, _)| bytes.clone()).collect()
+        };
+        assert_eq!(bytes(&again.1), bytes(&first.1));
     }
 
     #[test]

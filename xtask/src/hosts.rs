@@ -93,6 +93,6 @@ pub(crate) fn run(args: &HostsArgs) -> Result<()> {
 }
 
 fn built(target: &Path) -> Result<PathBuf> {
-    bundle::release()?;
+    bundle::quick()?;
     Ok(target.join("bundled/Lorelei.vst3"))
 }

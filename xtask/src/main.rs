@@ -1,6 +1,8 @@
 //! Development commands: `cargo xtask --help` lists them.
 
+mod ablations;
 mod architecture;
+mod base_marks;
 mod bench;
 mod bundle;
 mod check;
@@ -8,10 +10,14 @@ mod corpus;
 mod cuda;
 mod demo;
 mod devices;
+mod example_clips;
 mod examples;
+mod experiment;
+mod headline;
 mod hosts;
 mod instructions;
 mod loss_curve;
+mod marked;
 mod parity;
 mod resume_time;
 mod tags;
@@ -38,6 +44,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Train on the example recordings, and let a peer do the same: losses on the held-out songs side by side.
     LossCurve(loss_curve::LossCurveArgs),
+    /// Measure how a base keeps the tempo and the style it is asked for: beats by an independent tracker, styles by a classifier of real renders.
+    BaseMarks(base_marks::BaseMarksArgs),
     /// Time from a program's start to the first step, of a fresh and of a resumed run.
     ResumeTime(resume_time::ResumeTimeArgs),
     /// Run models on golden cases of the reference implementations and print how far every output lies from theirs.
@@ -56,6 +64,12 @@ enum Command {
     Corpus(corpus::CorpusArgs),
     /// Render the example recordings.
     Examples(examples::ExamplesArgs),
+    /// Train adapters on the held-out families and measure them: the table of README.md.
+    Headline(headline::HeadlineArgs),
+    /// The same for adapters with one setting changed.
+    Ablations(ablations::AblationsArgs),
+    /// Encode clips of base and adapters for the page of examples.
+    ExampleClips(example_clips::ExampleClipsArgs),
     /// Build the plugin as CLAP and VST3 with its engine: bundle plugin --release.
     Bundle(bundle::BundleArgs),
     /// Put the bundled plugin and its engine where hosts look.
@@ -71,6 +85,7 @@ fn main() -> anyhow::Result<()> {
         Command::CheckCuda => check::cuda(),
         Command::Bench(args) => bench::run(&args),
         Command::LossCurve(args) => loss_curve::run(&args),
+        Command::BaseMarks(args) => base_marks::run(&args),
         Command::ResumeTime(args) => resume_time::run(&args),
         Command::Parity(args) => parity::run(&args),
         Command::Instructions { record } => instructions::run(record),
@@ -78,6 +93,9 @@ fn main() -> anyhow::Result<()> {
         Command::Tags => tags::run(),
         Command::Corpus(args) => corpus::run(&args),
         Command::Examples(args) => examples::run(&args),
+        Command::Headline(args) => headline::run(&args),
+        Command::Ablations(args) => ablations::run(&args),
+        Command::ExampleClips(args) => example_clips::run(&args),
         Command::Bundle(args) => bundle::bundle(&args),
         Command::Install(args) => bundle::install(&args),
         Command::Hosts(args) => hosts::run(&args),
