@@ -83,7 +83,7 @@ impl<'de> Deserialize<'de> for Project {
 }
 
 impl Project {
-    /// What can be read of a project's text; the rest is in [`Project::unreadable`].
+    /// What can be read of a project's text; the rest is in `Project::unreadable`.
     pub fn read(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_else(|error| {
             tracing::warn!("a project cannot be read: {error}");
