@@ -43,10 +43,18 @@ struct State {
     next_client: ClientId,
     making: Lane<Recipe>,
     learning: Lane<Learn>,
+    /// Jobs that are done and whose clients are being told so.
+    telling: usize,
     /// No client joins and no job comes any more.
     is_ending: bool,
     /// When there was last something to do.
     busy_at: Instant,
+}
+
+impl State {
+    fn rests(&self) -> bool {
+        self.making.at_work.is_none() && self.learning.at_work.is_none() && self.telling == 0
+    }
 }
 
 struct Connected {
@@ -118,6 +126,19 @@ impl Owners {
 
     fn lock(&self) -> MutexGuard<'_, Vec<(ClientId, JobId)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The clients of a job that is done are being told so; an engine that ends waits for it before it takes leave of them.
+#[must_use]
+pub(crate) struct Telling<'a> {
+    hub: &'a Hub,
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.hub.lock().telling -= 1;
+        self.hub.changed.notify_all();
     }
 }
 
@@ -211,6 +232,7 @@ impl Hub {
                 next_client: 1,
                 making: Lane::new(),
                 learning: Lane::new(),
+                telling: 0,
                 is_ending: false,
                 busy_at: Instant::now(),
             }),
@@ -422,12 +444,11 @@ impl Hub {
         }
     }
 
-    /// The clip under way is done.
-    pub(crate) fn made(&self) {
+    /// The clip under way is done; its clients are told while the answer lives.
+    pub(crate) fn made(&self) -> Telling<'_> {
         let mut state = self.lock();
         state.making.at_work = None;
-        state.busy_at = Instant::now();
-        self.tell_news(state);
+        self.begin_telling(state)
     }
 
     /// The training under way has this name.
@@ -437,12 +458,18 @@ impl Hub {
         }
     }
 
-    /// The training under way is done.
-    pub(crate) fn learned(&self) {
+    /// The training under way is done; its clients are told while the answer lives.
+    pub(crate) fn learned(&self) -> Telling<'_> {
         let mut state = self.lock();
         state.learning.at_work = None;
+        self.begin_telling(state)
+    }
+
+    fn begin_telling(&self, mut state: MutexGuard<'_, State>) -> Telling<'_> {
+        state.telling += 1;
         state.busy_at = Instant::now();
         self.tell_news(state);
+        Telling { hub: self }
     }
 
     /// Waits while a clip is made or waits to be made.
@@ -482,17 +509,18 @@ impl Hub {
         self.changed.notify_all();
     }
 
-    /// Waits until nothing is at work any more.
-    pub(crate) fn wait_for_rest(&self, most: Duration) {
+    /// Waits until nothing is at work any more and all are told; false where that takes too long.
+    pub(crate) fn wait_for_rest(&self, most: Duration) -> bool {
         let deadline = Instant::now() + most;
         let mut state = self.lock();
-        while state.making.at_work.is_some() || state.learning.at_work.is_some() {
+        while !state.rests() {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
-                return;
+                return false;
             };
             let waited = self.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        true
     }
 
     /// Sends what is left to say and takes leave of all clients.
@@ -513,5 +541,30 @@ impl Hub {
         }
         drop(state);
         self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_ends_waits_for_who_is_being_told() {
+        let home = tempfile::tempdir().unwrap();
+        let options = Options {
+            idle: Duration::ZERO,
+            clips_bytes: 1_000_000,
+            memory_bytes: 1_000_000,
+        };
+        let hub = Hub::new(Places::under(home.path()), &options);
+        let client = hub.join(Arc::new(Outbox::default())).unwrap();
+        hub.learn(client, 1, Learn::Resume("village".to_owned()))
+            .unwrap();
+        let turn = hub.next_to_learn(Duration::from_secs(1));
+        assert!(turn.is_some() && !hub.wait_for_rest(Duration::ZERO));
+        let telling = hub.learned();
+        assert!(!hub.wait_for_rest(Duration::ZERO));
+        drop(telling);
+        assert!(hub.wait_for_rest(Duration::ZERO));
     }
 }

@@ -45,7 +45,7 @@ fn take(hub: &Arc<Hub>, turn: &Turn<Learn>) {
         Err(problem(ProblemKind::Internal, text).into())
     });
     // From here on nobody joins them.
-    hub.learned();
+    let telling = hub.learned();
     match &learned {
         Ok(adapter) => {
             tracing::info!("learned {}", adapter.name);
@@ -64,6 +64,7 @@ fn take(hub: &Arc<Hub>, turn: &Turn<Learn>) {
         };
         hub.send(client, message);
     }
+    drop(telling);
 }
 
 fn learn(hub: &Arc<Hub>, turn: &Turn<Learn>) -> Result<AdapterInfo, Ending> {

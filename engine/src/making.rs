@@ -203,10 +203,11 @@ impl Maker {
             .map(|(client, job)| (client, self.answer(client, job, secs, made.clone())))
             .collect();
         // The next one's turn comes first, so that who hears of this clip finds the queue without it.
-        self.hub.made();
+        let telling = self.hub.made();
         for (client, answer) in answers {
             self.hub.send(client, answer);
         }
+        drop(telling);
         self.hub.clips.clean(&self.hub.held());
         self.hub.inputs.clean(&self.hub.held_inputs());
     }

@@ -112,7 +112,9 @@ fn serve(places: Places, options: Options, stop: &AtomicBool) -> Result<()> {
     let _ = std::fs::remove_file(&socket_path);
     is_over.store(true, Ordering::Relaxed);
     hub.end();
-    hub.wait_for_rest(ENDING_TIMEOUT);
+    if !hub.wait_for_rest(ENDING_TIMEOUT) {
+        tracing::warn!("a job did not stop in {} s", ENDING_TIMEOUT.as_secs());
+    }
     hub.say_farewell();
     if !hub.clients().is_empty() {
         std::thread::sleep(FAREWELL);
