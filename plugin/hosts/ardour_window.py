@@ -5,28 +5,20 @@ Screenshots are kept among the artefacts: `ardour.png`, `editor.png`, `ardour-af
 
 import re
 import shutil
-import signal
-import subprocess
 import time
 from pathlib import Path
 
 import ardour
 import common
+import desktop as screen
 from common import Failed, NotRun, figure, numpy, require
+from desktop import Desktop
 
 SCRIPT = Path(__file__).with_name("ardour_headless.lua")
 RATE_HZ = 44_100
 BLOCK = 1024
-SCREEN = (1600, 1000)
-SERVER = "lorelei-hosts"
-PROGRAMS = ["ardour", "Xvfb", "openbox", "jackd", "xdotool", "import"]
-# How long a window may take on a slow and busy machine without graphics hardware.
-WINDOW_PATIENCE_SECS = 90.0
-# JACK gives up programs that a busy machine keeps from answering in time, and then nothing works in Ardour: that is nobody's fault.
+# A busy machine parts Ardour from JACK now and then.
 ATTEMPTS = 2
-JACK_PATIENCE_MSECS = 60_000
-# A drag that is slower than this is one that a hand could do.
-DRAG_STEPS = 25
 # A picture of fewer colours is a blank window or an error box.
 LEAST_COLOURS = 60
 # Where the editor's clip is taken, as shares of the editor's width and height.
@@ -55,7 +47,7 @@ CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 def main(arguments):
-    for program in PROGRAMS:
+    for program in ["ardour", *screen.PROGRAMS]:
         if shutil.which(program) is None:
             raise NotRun(f"{program} is not installed; cargo xtask hosts --install brings it")
     figure("Ardour", ardour.version())
@@ -67,11 +59,11 @@ def main(arguments):
     for attempt in range(ATTEMPTS):
         session = arguments.work / f"attempt-{attempt}" / made.name
         shutil.copytree(made, session)
-        desktop = Desktop(arguments)
+        desktop = Desktop(arguments, ardour.environment(arguments), RATE_HZ, BLOCK)
         try:
             return check(arguments, session, desktop)
         except Failed:
-            if attempt + 1 == ATTEMPTS or not desktop.has_lost_audio():
+            if attempt + 1 == ATTEMPTS or not has_lost_audio(arguments):
                 raise
             figure("tried again", "Ardour lost its audio server")
         finally:
@@ -106,92 +98,9 @@ def show_editor_at_start(session):
     path.write_text(text)
 
 
-class Desktop:
-    """A screen of its own with a window manager, and an audio server without devices."""
-
-    def __init__(self, arguments):
-        self.arguments = arguments
-        self.processes = []
-        self.environment = {**ardour.environment(arguments), "LIBGL_ALWAYS_SOFTWARE": "1", "JACK_DEFAULT_SERVER": SERVER}
-        self.environment |= {"JACK_NO_AUDIO_RESERVATION": "1", "XDG_DATA_HOME": str(arguments.work / "data")}
-        self.environment.pop("WAYLAND_DISPLAY", None)
-        screen = self.start("Xvfb", "-displayfd", "1", "-screen", "0", f"{SCREEN[0]}x{SCREEN[1]}x24", "-nolisten", "tcp", says=True)
-        number = screen.stdout.readline().strip()
-        require(number.isdigit(), "Xvfb does not start")
-        self.environment["DISPLAY"] = f":{number}"
-        self.start("openbox", "--sm-disable")
-        server = ["-n", SERVER, "--no-realtime", "-t", str(JACK_PATIENCE_MSECS)]
-        self.start("jackd", *server, "-d", "dummy", "-r", str(RATE_HZ), "-p", str(BLOCK))
-        time.sleep(2)
-
-    def start(self, *command, says=False):
-        log = open(self.arguments.work / f"{command[0]}.log", "w")
-        output = subprocess.PIPE if says else log
-        process = subprocess.Popen(command, env=self.environment, stdout=output, stderr=log, stdin=subprocess.DEVNULL, text=True)
-        self.processes.append(process)
-        return process
-
-    def end(self):
-        for process in reversed(self.processes):
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-    def has_lost_audio(self):
-        """Whether JACK and Ardour have parted."""
-        return "JACK HALTED" in (self.arguments.work / "ardour.log").read_text()
-
-    def xdotool(self, *words):
-        done = subprocess.run(["xdotool", *map(str, words)], env=self.environment, capture_output=True, text=True, timeout=30)
-        return done.stdout
-
-    def windows(self, name):
-        """Windows on the screen whose title matches."""
-        return self.xdotool("search", "--onlyvisible", "--name", name).split()
-
-    def titles(self):
-        """For messages: what is on the screen."""
-        windows = self.xdotool("search", "--onlyvisible", "--name", ".").split()
-        return sorted({self.xdotool("getwindowname", window).strip() for window in windows})
-
-    def await_window(self, name, program):
-        deadline = time.monotonic() + WINDOW_PATIENCE_SECS
-        while time.monotonic() < deadline:
-            require(program.poll() is None, f"Ardour ended by itself with {program.poll()}")
-            windows = self.windows(name)
-            if windows:
-                return windows[-1]
-            time.sleep(0.25)
-        self.picture("root", "ardour-failed.png")
-        raise Failed(f"no window {name} within {WINDOW_PATIENCE_SECS:.0f} s; there are {self.titles()}")
-
-    def picture(self, window, name):
-        """Keeps a screenshot and gives its pixels."""
-        path = self.arguments.artefacts / name
-        subprocess.run(["import", "-window", window, str(path)], env=self.environment, check=True, timeout=60)
-        raw = subprocess.run(["import", "-window", window, "-depth", "8", "rgb:-"], env=self.environment, capture_output=True, timeout=60)
-        return numpy.frombuffer(raw.stdout, dtype=numpy.uint8).reshape(-1, 3)
-
-    def geometry(self, window):
-        """Left, top, width and height on the screen."""
-        said = self.xdotool("getwindowgeometry", "--shell", window)
-        values = dict(line.split("=") for line in said.split())
-        return tuple(int(values[name]) for name in ("X", "Y", "WIDTH", "HEIGHT"))
-
-    def drag(self, start, end):
-        """As a hand would: it presses, moves in steps, rests, and lets go."""
-        self.xdotool("mousemove", *start)
-        time.sleep(0.5)
-        self.xdotool("mousedown", 1)
-        time.sleep(0.3)
-        for step in range(1, DRAG_STEPS + 1):
-            share = step / DRAG_STEPS
-            self.xdotool("mousemove", *(round(a + (b - a) * share) for a, b in zip(start, end)))
-            time.sleep(0.06)
-        time.sleep(1.5)
-        self.xdotool("mouseup", 1)
+def has_lost_audio(arguments):
+    """Whether JACK and Ardour have parted."""
+    return "JACK HALTED" in (arguments.work / "ardour.log").read_text()
 
 
 def check(arguments, session, desktop):

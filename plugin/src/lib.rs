@@ -5,6 +5,7 @@
 //! - [`playback`]: the audio thread.
 //! - [`session`]: between the musician, the engine and the audio thread.
 //! - [`editor`]: the window.
+//! - [`standalone`]: what the program without a DAW is started with.
 
 pub mod editor;
 pub mod effect;
@@ -14,6 +15,7 @@ pub mod parameters;
 pub mod playback;
 pub mod project;
 pub mod session;
+pub mod standalone;
 
 use effect::LoreleiEffect;
 use instrument::Lorelei;

@@ -52,6 +52,26 @@ pub(crate) fn quick() -> Result<()> {
     })
 }
 
+/// Builds the plugin as a program of its own, `target/release/lorelei`.
+pub(crate) fn standalone() -> Result<()> {
+    let mut command = cargo();
+    command.args(["build", "--release", "-p", PACKAGE]);
+    command.args(["--features", "standalone", "--bin", "lorelei"]);
+    build_with(&mut command, "the plugin without a DAW")
+}
+
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+fn build_with(command: &mut Command, what: &str) -> Result<()> {
+    let status = command.status().context("cargo does not run")?;
+    if !status.success() {
+        bail!("{what} could not be built");
+    }
+    Ok(())
+}
+
 /// Builds the plugin and its engine and bundles them in `target/bundled`.
 pub(crate) fn bundle(args: &BundleArgs) -> Result<()> {
     let workspace = Workspace::enter()?;
@@ -110,7 +130,6 @@ pub(crate) fn bundle(args: &BundleArgs) -> Result<()> {
 
 /// Builds the engine's program and the plugin's library.
 fn build(target: &Path, options: &[String], quick: bool) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let engine = ["build", "-p", ENGINE_PACKAGE];
     let library: &[&str] = match quick {
         true => &["build", "-p", PACKAGE, "--lib"],
@@ -118,16 +137,13 @@ fn build(target: &Path, options: &[String], quick: bool) -> Result<()> {
         false => &["rustc", "-p", PACKAGE, "--lib", "--crate-type", "cdylib"],
     };
     for words in [&engine[..], library] {
-        let mut command = Command::new(&cargo);
+        let mut command = cargo();
         command.args(words).args(options);
         command.arg("--target-dir").arg(target);
         if !quick {
             command.envs(OPTIMISED_AS_ONE);
         }
-        let status = command.status().context("cargo does not run")?;
-        if !status.success() {
-            bail!("{} could not be built", words[2]);
-        }
+        build_with(&mut command, words[2])?;
     }
     Ok(())
 }

@@ -16,12 +16,15 @@ use trial::{Outcome, Trial};
 pub(crate) const INSTALL_VARIABLE: &str = "CI_INSTALL_HOSTS";
 
 /// Hosts, and their scripts in `plugin/hosts`.
-const HOSTS: [(&str, &str); 4] = [
+const HOSTS: [(&str, &str); 5] = [
     ("pedalboard", "pedalboard_host.py"),
     ("dawdreamer", "dawdreamer_host.py"),
     ("ardour", "ardour_headless.py"),
     ("ardour-window", "ardour_window.py"),
+    (STANDALONE, "standalone.py"),
 ];
+/// No host at all: the plugin as a program of its own.
+const STANDALONE: &str = "standalone";
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct HostsArgs {
@@ -69,6 +72,9 @@ pub(crate) fn run(args: &HostsArgs) -> Result<()> {
     for (name, script) in HOSTS {
         if !args.only.is_empty() && !args.only.iter().any(|only| only == name) {
             continue;
+        }
+        if name == STANDALONE && install::can_build_standalone() {
+            bundle::standalone()?;
         }
         let trial = Trial {
             script: &workspace.root.join("plugin/hosts").join(script),

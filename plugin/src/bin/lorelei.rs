@@ -1,7 +1,19 @@
 //! The plugin without a DAW: `cargo run --release -p plugin --features standalone`.
 
+use nice_plug::prelude::nice_export_standalone_with_args;
 use plugin::instrument::Lorelei;
+use plugin::standalone::{Server, arguments};
 
 fn main() {
-    nice_plug::nice_export_standalone::<Lorelei>();
+    nice_export_standalone_with_args::<Lorelei, _>(arguments(std::env::args().collect(), server));
+}
+
+/// The JACK server that is running, if there is one.
+fn server() -> Option<Server> {
+    let options = jack::ClientOptions::NO_START_SERVER;
+    let (client, _) = jack::Client::new("lorelei-looks", options).ok()?;
+    Some(Server {
+        sample_rate_hz: client.sample_rate(),
+        period_frames: client.buffer_size(),
+    })
 }

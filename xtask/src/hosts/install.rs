@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Python packages, to the version.
 const PYTHON_PACKAGES: [&str; 3] = ["pedalboard==0.9.26", "dawdreamer==0.9.0", "numpy==2.4.6"];
 /// Programs, and the distribution's packages that have them.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("ardour7-lua", "ardour"),
     ("Xvfb", "xvfb"),
     ("openbox", "openbox"),
@@ -19,7 +19,10 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("import", "imagemagick"),
     ("xdotool", "xdotool"),
     ("python3", "python3-venv"),
+    ("pkg-config", "pkg-config"),
 ];
+/// Headers that building the plugin without a DAW takes, as pkg-config names them, and the distribution's packages that have them.
+const HEADERS: [(&str, &str); 2] = [("alsa", "libasound2-dev"), ("jack", "libjack-jackd2-dev")];
 /// Packages without a program: they come along whenever others do.
 const COMPANIONS: [&str; 3] = ["libgl1-mesa-dri", "libgl1", "python3-venv"];
 
@@ -45,9 +48,12 @@ fn own_python(folder: &Path) -> PathBuf {
 }
 
 fn distribution_packages(deadline: Instant) {
-    let missing: Vec<&str> = PROGRAMS
-        .into_iter()
-        .filter(|(program, _)| !is_installed(program))
+    let programs = PROGRAMS.into_iter();
+    let programs = programs.filter(|(program, _)| !is_installed(program));
+    let headers = HEADERS.into_iter();
+    let headers = headers.filter(|(library, _)| !has_headers(library));
+    let missing: Vec<&str> = programs
+        .chain(headers)
         .map(|(_, package)| package)
         .collect();
     if missing.is_empty() {
@@ -106,6 +112,17 @@ fn is_done(command: &mut Command, deadline: Instant) -> bool {
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let left = deadline.saturating_duration_since(Instant::now());
     bounded(command, left).is_ok_and(|status| status.is_some_and(|status| status.success()))
+}
+
+/// Whether the plugin can be built as a program of its own here.
+pub(super) fn can_build_standalone() -> bool {
+    HEADERS.iter().all(|(library, _)| has_headers(library))
+}
+
+fn has_headers(library: &str) -> bool {
+    let mut command = Command::new("pkg-config");
+    command.args(["--exists", library]).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 fn is_installed(program: &str) -> bool {

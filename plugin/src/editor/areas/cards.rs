@@ -5,7 +5,7 @@ use egui::{
     TextEdit, Ui, WidgetInfo, pos2, vec2,
 };
 
-use super::stage::{job_of, slot_title};
+use super::stage::{job_of, title};
 use crate::editor::layout::neighbour;
 use crate::editor::screen::{Renaming, Screen, Shown};
 use crate::editor::theme;
@@ -70,12 +70,6 @@ fn ground(ui: &Ui, rect: Rect, response: &Response, is_chosen: bool) {
     ui.painter()
         .rect(rect, round, fill, edge, StrokeKind::Inside);
     crate::editor::widgets::focus_ring(ui, response, rect.shrink(2.0), theme::ROUND - 2);
-}
-
-fn title(slot: usize, variation: Option<&Variation>) -> String {
-    let name = variation.map(|variation| variation.name.trim());
-    let name = name.filter(|name| !name.is_empty());
-    name.map_or_else(|| slot_title(slot), str::to_owned)
 }
 
 fn name(

@@ -51,11 +51,18 @@ pub(super) fn job_of<'a>(shown: &Shown<'a>, slot: usize) -> Option<&'a JobView> 
 }
 
 /// What people call a slot whose clip has no name.
-pub(super) fn slot_title(slot: usize) -> String {
+fn slot_title(slot: usize) -> String {
     match slot < VARIATIONS {
         true => format!("Variation {}", slot + 1),
         false => format!("Pad {}", ["A", "B"][(slot - FIRST_PAD).min(1)]),
     }
+}
+
+/// What people call a slot's clip.
+pub(super) fn title(slot: usize, variation: Option<&Variation>) -> String {
+    let name = variation.map(|variation| variation.name.trim());
+    let name = name.filter(|name| !name.is_empty());
+    name.map_or_else(|| slot_title(slot), str::to_owned)
 }
 
 fn heading(
@@ -74,9 +81,7 @@ fn heading(
     if let Some(pressed) = segmented(ui, choice, "look", &labels, at.unwrap_or(1), tip) {
         screen.look = looks[pressed];
     }
-    let title = variation.map(|variation| variation.name.trim());
-    let title = title.filter(|name| !name.is_empty());
-    let title = title.map_or_else(|| slot_title(slot), str::to_owned);
+    let title = title(slot, variation);
     let place = Rect::from_min_max(rect.min, pos2(choice.left() - 12.0, rect.bottom()));
     let half = Rect::from_min_size(place.min, vec2(place.width() * 0.5, place.height()));
     let name = words(
