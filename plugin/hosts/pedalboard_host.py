@@ -33,6 +33,7 @@ def main(arguments):
     if arguments.child:
         return child(arguments)
     scan(arguments)
+    first_sound(arguments)
     instrument = load(arguments)
     require(list(instrument.parameters) == PARAMETERS, f"parameters are {list(instrument.parameters)} instead of {PARAMETERS}")
     require(instrument.is_instrument, "the host does not see an instrument")
@@ -48,11 +49,19 @@ def main(arguments):
 
 
 def child(arguments):
-    """What runs in processes of its own: `scan`, and `render STATE SOUND` (a fresh instance with a saved state)."""
+    """What runs in processes of its own: `scan`, `first-sound`, and `render STATE SOUND` (a fresh instance with a saved state)."""
     if arguments.child == ["scan"]:
         started = time.perf_counter()
         names = pedalboard.VST3Plugin.get_plugin_names_for_file(str(arguments.plugin))
         print(time.perf_counter() - started, ",".join(names))
+    elif arguments.child == ["first-sound"]:
+        started = time.perf_counter()
+        instrument = load(arguments)
+        instrument.bars = 4.0
+        instrument.audition = True
+        instrument.generate = True
+        sound = render(instrument, 0.1)
+        print(time.perf_counter() - started, common.peak(sound))
     else:
         _, state_path, sound_path = arguments.child
         instrument = load(arguments)
@@ -79,6 +88,17 @@ def scan(arguments):
         secs.append(float(took))
     figure("scan", f"{min(secs) * 1000:.0f} ms")
     require(min(secs) < MOST_SCAN_SECS, f"the scan takes {min(secs) * 1000:.0f} ms, {MOST_SCAN_SECS * 1000:.0f} are the most")
+
+
+def first_sound(arguments):
+    """From nothing at all, no engine either, to the first tenth of a second of four bars at 120 BPM."""
+    home = arguments.work / "first"
+    secs, peak = map(float, in_child(arguments, ["first-sound"], home).split())
+    require(peak > 0.0, "the first tenth of a second is silent")
+    (clip,) = common.clip_keys(home)
+    sound, _, recipe = common.read_clip(clip, home)
+    require(recipe["bars"] == 4 and sound.shape == (2, 8 * RATE_HZ), f"another clip was made than asked for: {recipe}")
+    figure("first sound, 4 bars at 120 BPM, no engine before", f"{secs:.1f} s")
 
 
 def load(arguments, name=NAMES[0]):

@@ -78,8 +78,8 @@ impl Trial<'_> {
                 return Ok(Outcome::NotRun(reason));
             }
         };
-        // The engine is in a group of its own, and outlives its hosts for some minutes.
-        end_processes_of(&home);
+        // Engines are in groups of their own, and outlive their hosts for some minutes.
+        end_engines_below(folder.path());
         let read =
             |path| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         Ok(outcome(status, &read(&said)?, &read(&complained)?))
@@ -117,19 +117,19 @@ fn end_group(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Ends every process that was started with this home.
-fn end_processes_of(home: &Path) {
-    let mark = format!("LORELEI_HOME={}", home.display());
+/// Ends every process whose home is in this folder.
+fn end_engines_below(folder: &Path) {
+    let mark = format!("LORELEI_HOME={}/", folder.display());
     let Ok(processes) = std::fs::read_dir("/proc") else {
         return;
     };
     for process in processes.flatten() {
-        let is_of_home = std::fs::read(process.path().join("environ")).is_ok_and(|environment| {
+        let is_meant = std::fs::read(process.path().join("environ")).is_ok_and(|environment| {
             environment
                 .split(|byte| *byte == 0)
                 .any(|variable| variable.starts_with(mark.as_bytes()))
         });
-        if is_of_home {
+        if is_meant {
             let _ = Command::new("kill").arg(process.file_name()).status();
         }
     }
