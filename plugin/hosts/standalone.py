@@ -10,7 +10,7 @@ import time
 
 import common
 import desktop as screen
-from common import NotRun, figure, require
+from common import NotRun, figure, numpy, require
 from desktop import Desktop
 
 RATE_HZ = 44_100
@@ -20,6 +20,8 @@ SECS = 6
 # A rendering of another start, which is smoothed, of a loop that is the same otherwise.
 LEAST_LIKENESS = 0.999
 PORTS_PATIENCE_SECS = 30.0
+# A picture of fewer colours is a blank window.
+LEAST_COLOURS = 60
 
 
 def main(arguments):
@@ -44,7 +46,8 @@ def check(arguments, desktop, program):
     ports = await_ports(desktop)
     figure("JACK ports", ", ".join(ports))
     time.sleep(3)
-    desktop.picture(window, "standalone.png")
+    colours = len(numpy.unique(desktop.picture(window, "standalone.png"), axis=0))
+    require(colours >= LEAST_COLOURS, f"the window has {colours} colours: it is blank; see {arguments.artefacts}/standalone.png")
     desktop.xdotool("windowfocus", "--sync", window)
     # The window takes keys after it was touched.
     left, top, width, height = desktop.geometry(window)

@@ -207,7 +207,10 @@ impl EditorHandle for EditorWindowHandle {
 
     fn show(&self, window: &Self::Window) -> Result<(), Self::Error> {
         window.show()?;
-        window.waker().request_redraw();
+        // On X11 a shown window is drawn by itself, and asking too soon is never answered (see `Handler`).
+        if cfg!(not(target_os = "linux")) {
+            window.waker().request_redraw();
+        }
         Ok(())
     }
 

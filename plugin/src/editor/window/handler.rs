@@ -42,6 +42,9 @@ pub(super) struct Handler {
     pointer: Cell<Option<egui::Pos2>>,
     modifiers: Cell<egui::Modifiers>,
     timer: TimerHandle,
+    // An X server never answers a frame that was asked for before the window is there, and baseview then waits for that answer for ever. It asks
+    // for the first frame itself.
+    may_ask_for_frames: Cell<bool>,
     #[cfg(target_os = "linux")]
     host_keys: RefCell<HostKeys>,
     window: WindowContext,
@@ -115,10 +118,17 @@ impl Handler {
             pointer: Cell::new(None),
             modifiers: Cell::default(),
             timer,
+            may_ask_for_frames: Cell::new(cfg!(not(target_os = "linux"))),
             #[cfg(target_os = "linux")]
             host_keys: RefCell::new(HostKeys::of(&window)),
             window,
         })
+    }
+
+    fn ask_for_frame(&self) {
+        if self.may_ask_for_frames.get() {
+            self.window.request_redraw();
+        }
     }
 
     fn take_input(&self, context: &egui::Context, began: Instant) -> RawInput {
@@ -203,12 +213,12 @@ impl Handler {
                     return EventStatus::Ignored;
                 };
                 self.dropped.borrow_mut().extend(files);
-                self.window.request_redraw();
+                self.ask_for_frame();
                 return EventStatus::AcceptDrop(DropEffect::Copy);
             }
             _ => return EventStatus::Ignored,
         }
-        self.window.request_redraw();
+        self.ask_for_frame();
         EventStatus::Captured
     }
 
@@ -283,7 +293,7 @@ impl Handler {
                 }
             }
         }
-        self.window.request_redraw();
+        self.ask_for_frame();
         EventStatus::Captured
     }
 
@@ -298,7 +308,7 @@ impl Handler {
             WindowEvent::WillClose => self.inner.borrow().hands.let_go(),
             _ => {}
         }
-        self.window.request_redraw();
+        self.ask_for_frame();
     }
 
     fn rezoom(&self, inner: &Inner, before: f32) {
@@ -381,6 +391,7 @@ impl Inner {
 
 impl WindowHandler for Handler {
     fn draw(&self) -> Result<(), HandlerError> {
+        self.may_ask_for_frames.set(true);
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         let began = Instant::now();
@@ -452,7 +463,7 @@ impl WindowHandler for Handler {
             return;
         }
         if inner.drawn.as_ref() != Some(&inner.now()) {
-            self.window.request_redraw();
+            self.ask_for_frame();
         }
     }
 }
