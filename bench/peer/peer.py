@@ -14,8 +14,8 @@ import sys
 import time
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-RECIPES = pathlib.Path(__file__).resolve().parents[2] / "recipes"
-BASE = pathlib.Path(__file__).resolve().parents[2] / "lora/base/lorelei-base-1.safetensors"
+REFERENCE = pathlib.Path(__file__).resolve().parents[2] / "testing/pytorch"
+BASE = pathlib.Path(__file__).resolve().parents[2] / "lora/base/lorelei-base-2.safetensors"
 EMBEDDED_FRAMES, EMBEDDED_BATCH, STEPS, GUIDANCE = 130, 8, 24, 3.0
 
 
@@ -77,7 +77,7 @@ def lora_step(wide=False, checkpointed=False):
 
 
 def embedded():
-    sys.path.insert(0, str(RECIPES))
+    sys.path.insert(0, str(REFERENCE))
     import torch
     from diffusion_transformer import DiffusionTransformer
     from safetensors.torch import load_file, safe_open

@@ -177,7 +177,8 @@ fn base_of(adapter: &Adapter) -> String {
         Some(base) if base.is_embedded() => EMBEDDED_NAME.to_owned(),
         Some(base) => match KnownModel::named(&base.name) {
             Some(known) => known.name.to_owned(),
-            None => base.name.clone(),
+            // Also of the base inside an earlier program.
+            None => format!("{} version {}", base.name, base.version),
         },
         None => adapter.stated_base.clone().unwrap_or_default(),
     }

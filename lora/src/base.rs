@@ -1,6 +1,7 @@
 //! A base model: autoencoder, diffusion transformer, and what it is asked with. One is part of the program; others are files.
 //!
 //! - `own`: Lorelei's own base files, the embedded one among them; they are asked with tags and a beat grid.
+//! - `rhythm`: what the beat of a clip is drawn from whose prompt names no tempo.
 //! - `diffrhythm`: DiffRhythm's releases; they are asked with style vectors and the phonemes of lyrics.
 
 mod diffrhythm;
@@ -9,8 +10,11 @@ mod outline;
 mod own;
 mod pulse;
 mod quantised;
+mod rhythm;
 mod tags;
 mod weights;
+
+use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use checkpoint::TensorFile;
@@ -27,11 +31,12 @@ use crate::progress::{Progress, Silent};
 pub use diffrhythm::SongBase;
 pub use outline::{LayerOutline, Outline};
 pub(crate) use own::EMBEDDED_SHA256;
-pub(crate) use own::{Description, FORMAT, check_pulses};
+pub(crate) use own::{Description, FORMAT, check_pulses, describe};
 pub use own::{EmbeddedFacts, embedded_facts};
 pub use pulse::PulseGrid;
 pub(crate) use pulse::token as pulse_token;
-pub(crate) use tags::Change;
+pub use rhythm::Rhythm;
+pub(crate) use tags::{Change, MOST_BEATS_PER_BAR};
 pub use tags::{Prompt, TagVocabulary};
 pub use weights::weights;
 pub(crate) use weights::{identity_named, identity_of};
@@ -66,6 +71,8 @@ enum Conditioning {
         vocabulary: TagVocabulary,
         vectors: Vec<Vec<f32>>,
         pulses_per_beat: usize,
+        /// Of each tag, where the base's file tells it.
+        rhythms: Vec<Option<Rhythm>>,
     },
     /// Style vectors of MuQ-MuLan; the text tokens are phonemes.
     Songs {
@@ -131,6 +138,25 @@ impl BaseModel {
             } => grid.tokens(latent_frames, self.frame_secs(), *pulses_per_beat),
             Conditioning::Songs { .. } => vec![0; latent_frames],
         }
+    }
+
+    /// What the beat of a clip is drawn from whose prompt has tags and no tempo; none if the prompt has one or the base does not tell.
+    pub fn rhythm(&self, prompt: &Prompt) -> Option<Rhythm> {
+        let Conditioning::Tags { rhythms, .. } = &self.conditioning else {
+            return None;
+        };
+        if prompt.tempo_bpm.is_some() {
+            return None;
+        }
+        let of_tags = prompt
+            .tags
+            .iter()
+            .filter_map(|row| rhythms.get(*row)?.as_ref());
+        let mut rhythm = Rhythm::common(of_tags)?;
+        if let Some(beats_per_bar) = prompt.beats_per_bar {
+            rhythm.metres = BTreeMap::from([(beats_per_bar, 1.0)]);
+        }
+        Some(rhythm)
     }
 
     /// What a released song model brings of its own; none for bases that are asked with tags.

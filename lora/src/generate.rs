@@ -12,7 +12,7 @@ use dit::flow;
 use nn::Stream;
 use vae::Tiling;
 
-use crate::base::BaseModel;
+use crate::base::{BaseModel, Rhythm};
 use crate::error::LoraError;
 use crate::progress::Progress;
 use crate::style::LaterStyle;
@@ -41,6 +41,8 @@ pub struct Request {
     pub negative_style: Option<Vec<f32>>,
     /// One token a latent frame: a beat grid or phonemes; no token in frames beyond its end.
     pub tokens: Vec<u32>,
+    /// Where there are no tokens: each clip has a beat grid whose tempo is drawn from here by its seed.
+    pub rhythm: Option<Rhythm>,
     /// Sound that is kept, if this is an edit or a continuation.
     pub kept: Option<Kept>,
     /// How latents are decoded: `None` as if at once.
@@ -57,6 +59,7 @@ impl Request {
             style,
             negative_style: None,
             tokens: Vec::new(),
+            rhythm: None,
             kept: None,
             decoding: None,
         }
@@ -65,6 +68,17 @@ impl Request {
     /// Latent frames of the clip, see [`frames`].
     pub fn frames(&self, base: &BaseModel) -> usize {
         frames(base, self.seconds)
+    }
+
+    /// Tokens of the clips with these seeds: a row for each, or one for all of them.
+    fn token_rows(&self, base: &BaseModel, seeds: &[u64]) -> Vec<Vec<u32>> {
+        let frames = self.frames(base);
+        match &self.rhythm {
+            Some(rhythm) if self.tokens.is_empty() => (seeds.iter())
+                .map(|&seed| base.pulse_tokens(&rhythm.grid(seed), frames))
+                .collect(),
+            _ => vec![self.tokens.clone()],
+        }
     }
 
     fn samples(&self, base: &BaseModel) -> usize {
@@ -168,6 +182,7 @@ fn sample(
     progress.begin("generating", request.steps);
     let way = Way {
         noise: &noise,
+        tokens: &request.token_rows(base, seeds),
         from: 0.0,
         as_trained: false,
         steps: request.steps,
@@ -193,6 +208,8 @@ fn noise(base: &BaseModel, frames: usize, seeds: &[u64]) -> Result<Tensor, LoraE
 struct Way<'a> {
     /// Where it begins, `[batch, frames, channels]`; a point of the way where it begins later than at 0.
     noise: &'a Tensor,
+    /// A row for each item, or one for all; no token in frames beyond its end.
+    tokens: &'a [Vec<u32>],
     /// The time at which it begins.
     from: f32,
     /// See [`flow::Course::null_knows`] and [`flow::Course::holds_known`].
@@ -226,8 +243,12 @@ fn integrate(
         Some(values) => vector(values)?,
         None => style.zeros_like()?,
     };
-    let mut tokens = request.tokens.clone();
-    tokens.resize(frames, 0);
+    let tokens = way.tokens.iter().flat_map(|row| {
+        let beyond = frames.saturating_sub(row.len());
+        let row = row.iter().copied().take(frames);
+        row.chain(std::iter::repeat_n(0, beyond))
+    });
+    let tokens = Tensor::from_iter(tokens, &device)?.reshape((way.tokens.len(), frames))?;
     let (known, spans) = known(request, shape, &device)?;
     let duration = base.transformer_config().has_duration();
     // In half precision, as the reference has it.
@@ -240,7 +261,7 @@ fn integrate(
         noise: way.noise,
         audio_condition: &known,
         spans: &spans,
-        text: &Tensor::from_vec(tokens, (1, frames), &device)?,
+        text: &tokens,
         style: &style,
         later_styles: &later_styles,
         negative_style: &negative_style,

@@ -12,7 +12,7 @@ use journal::Record;
 use lora::base::BaseModel;
 use lora::base_training::export::{self, FinishedAutoencoder};
 use lora::base_training::{
-    BaseSizes, Corpus, Course, Outcome, RunSettings, autoencoder, transformer,
+    BaseSizes, Corpus, Course, Outcome, RunSettings, Start, autoencoder, transformer,
 };
 use lora::generate::{Request, generate};
 use lora::progress::{Progress, Silent};
@@ -139,6 +139,7 @@ impl Trial {
         let run = autoencoder::AutoencoderRun {
             corpus: &self.corpus,
             config: &self.sizes.autoencoder,
+            start: None,
             settings: &settings(2e-3),
             pieces: 100,
             course: course(&folder, resume),
@@ -154,6 +155,17 @@ impl Trial {
         settings: &RunSettings,
         progress: &mut dyn Progress,
     ) -> Result<Outcome, lora::LoraError> {
+        self.transformer_from(None, name, resume, settings, progress)
+    }
+
+    fn transformer_from(
+        &self,
+        start: Option<&Start>,
+        name: &str,
+        resume: bool,
+        settings: &RunSettings,
+        progress: &mut dyn Progress,
+    ) -> Result<Outcome, lora::LoraError> {
         let sound = self.run_dir("sound").join(autoencoder::AUTOENCODER_FILE);
         let sound = FinishedAutoencoder::open(&sound).unwrap();
         let tags = ["low", "high", "never"].map(str::to_owned);
@@ -163,6 +175,7 @@ impl Trial {
             autoencoder: &sound.model,
             sizes: &self.sizes,
             tags: &tags,
+            start,
             settings,
             course: course(&folder, resume),
             device: &Device::Cpu,
@@ -293,12 +306,70 @@ fn a_base_is_trained_from_nothing_and_generates() {
         style: base.tag_sum(&[0]),
         negative_style: None,
         tokens: Vec::new(),
+        rhythm: None,
         kept: None,
         decoding: None,
     };
     let clip = &generate(&base, &request, &[5], &mut Silent).unwrap()[0];
     assert!(clip[0].iter().all(|sample| sample.is_finite()));
     assert!(clip[0].iter().any(|sample| sample.abs() > 1e-4));
+
+    // It knows the tempo of its pieces: where a prompt names none, clips have a beat.
+    let rhythm = |prompt: &str| base.rhythm(&base.tags().parse(prompt).unwrap());
+    let of_low = rhythm("low").unwrap();
+    assert_eq!((of_low.slowest_bpm, of_low.fastest_bpm), (120.0, 120.0));
+    assert_eq!(of_low.beats_per_bar(), Some(4));
+    assert_eq!(rhythm("low, metre:3").unwrap().beats_per_bar(), Some(3));
+    assert_eq!(rhythm("low, tempo:90"), None);
+    assert_eq!(rhythm("never"), None);
+
+    // Trained further it begins where it stood, whatever else is drawn, and with a finer beat grid too.
+    let start = Start::open(&out).unwrap();
+    let mut finer = Trial {
+        sizes: trial.sizes.clone(),
+        ..trial
+    };
+    finer.sizes.transformer.text_num_embeds *= 2;
+    finer.sizes.pulses_per_beat *= 2;
+    let further = finer.transformer_from(Some(&start), "flow-further", false, &short, &mut Silent);
+    assert_eq!(further.unwrap(), Outcome::Finished);
+    let refused = finer.transformer("flow-further", true, &short, &mut Silent);
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("another first values"), "{refused}");
+    let (_, stood) = finer.losses("flow");
+    let (_, begun) = finer.losses("flow-further");
+    assert!((begun - stood).abs() < 0.02 * stood, "{begun} {stood}");
+    let trial = finer;
+    let folder = trial.run_dir("sound-further");
+    let run = autoencoder::AutoencoderRun {
+        corpus: &trial.corpus,
+        config: &trial.sizes.autoencoder,
+        start: Some(&start),
+        settings: &RunSettings {
+            steps: 1,
+            ..settings(1e-4)
+        },
+        pieces: 100,
+        course: course(&folder, false),
+        device: &Device::Cpu,
+    };
+    autoencoder::train(&run, &mut Silent).unwrap();
+    let (_, stood) = trial.losses("sound");
+    let (_, begun) = trial.losses("sound-further");
+    assert!((begun - stood).abs() < 0.02 * stood, "{begun} {stood}");
+    let mut wider = trial.sizes.clone();
+    wider.transformer.dim = 48;
+    let wider = Trial {
+        sizes: wider,
+        ..trial
+    };
+    let refused = wider.transformer_from(Some(&start), "flow-wider", false, &short, &mut Silent);
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("base.safetensors") && refused.contains("other sizes"),
+        "{refused}"
+    );
+    let trial = wider;
 
     // A transformer of another autoencoder's latents is refused.
     let mut other = trial.sizes.clone();
@@ -307,6 +378,7 @@ fn a_base_is_trained_from_nothing_and_generates() {
     let run = autoencoder::AutoencoderRun {
         corpus: &trial.corpus,
         config: &other.autoencoder,
+        start: None,
         settings: &RunSettings {
             steps: 1,
             ..settings(1e-3)

@@ -8,9 +8,11 @@ use std::path::Path;
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 use lora::LoraError;
-use lora::adapter::{Adapter, AdapterDescription, Placement, Targets, detach_all, merge};
-use lora::base::{BaseModel, PulseGrid};
-use lora::generate::{Request, generate};
+use lora::adapter::{
+    Adapter, AdapterDescription, BaseIdentity, Placement, Targets, detach_all, merge,
+};
+use lora::base::{BaseModel, PulseGrid, Rhythm};
+use lora::generate::{Request, generate, latents};
 use lora::progress::Silent;
 use lora::style;
 use lora::train::{
@@ -141,10 +143,60 @@ fn sound(base: &BaseModel) -> Vec<f32> {
         style,
         negative_style: None,
         tokens: base.pulse_tokens(&pulse, 30),
+        rhythm: None,
         kept: None,
         decoding: None,
     };
     generate(base, &request, &[9], &mut Silent).unwrap()[0].concat()
+}
+
+#[test]
+fn clips_without_a_tempo_have_one_of_their_seed_whatever_is_beside_them() {
+    let base = base();
+    let request = Request {
+        steps: 3,
+        rhythm: Some(Rhythm {
+            slowest_bpm: 60.0,
+            fastest_bpm: 180.0,
+            metres: [(3, 1.0)].into(),
+        }),
+        ..Request::plain(&base, base.tag_sum(&[0]), 1.0)
+    };
+    let of =
+        |request: &Request, seeds: &[u64]| latents(&base, request, seeds, &mut Silent).unwrap();
+    let both = of(&request, &[3, 4]);
+    for (item, seed) in [3, 4].into_iter().enumerate() {
+        let clip = both.narrow(0, item, 1).unwrap();
+        testing::assert_close("alone", &of(&request, &[seed]), &clip, 1e-4);
+        let grid = request.rhythm.as_ref().unwrap().grid(seed);
+        let asked = Request {
+            tokens: base.pulse_tokens(&grid, request.frames(&base)),
+            rhythm: None,
+            ..request.clone()
+        };
+        testing::assert_close("its grid", &of(&asked, &[seed]), &clip, 1e-4);
+    }
+}
+
+#[test]
+fn an_adapter_for_an_earlier_embedded_base_is_refused_with_the_reason() {
+    let mut adapter = trained(0);
+    adapter.description.base = Some(BaseIdentity {
+        name: "lorelei-base".to_owned(),
+        version: 1,
+        sha256: "23a0bf2895bb8ec3aeabaa27421d6a11d0451c47b52a7652f7da93ec374cb286".to_owned(),
+        causal: None,
+    });
+    let refused = adapter.attach_to(&mut base(), 1.0, Path::new("village.safetensors"));
+    let refused = refused.unwrap_err().to_string();
+    for word in [
+        "village.safetensors",
+        "lorelei-base",
+        "lora-train",
+        "trained anew",
+    ] {
+        assert!(refused.contains(word), "{word}: {refused}");
+    }
 }
 
 fn with_adapter(adapter: &Adapter, strength: f64) -> BaseModel {
@@ -551,4 +603,17 @@ fn triggers_move_the_style_while_their_adapter_acts() {
     assert_eq!(later, [(0.25, vec![11.0]), (0.5, vec![10.0])]);
     let always = style::over_time(&[trigger(&one, 0.0, 1.0)], added).unwrap();
     assert_eq!(always, (vec![1.0], vec![]));
+}
+
+#[test]
+fn the_example_adapter_is_for_the_embedded_base() {
+    let path = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/village.safetensors"
+    ));
+    let mut base = BaseModel::embedded(&device()).unwrap();
+    let adapter = Adapter::load(path, &device()).unwrap();
+    let attachment = adapter.attach_to(&mut base, 1.0, path).unwrap();
+    assert_eq!(attachment.applied, attachment.total);
+    assert!(adapter.trigger.is_some(), "its clips need no prompt");
 }

@@ -40,6 +40,7 @@ fn request(base: &BaseModel, frames: usize) -> Request {
         style: Stream::new(1).normal_vec(width),
         negative_style: None,
         tokens: Vec::new(),
+        rhythm: None,
         kept: None,
         decoding: None,
     }

@@ -11,6 +11,7 @@ use crate::parameters::{Parameters, PlayMode};
 use crate::playback::{Block, CaptureSender, NoteEvent, Player, Settings};
 use crate::project::{FIRST_PAD, PADS, VARIATIONS};
 use crate::session::{AudioEnds, Session};
+use crate::standalone;
 
 /// Notes of a block that are heard; a block with more is not played by hand.
 const MOST_EVENTS: usize = 1024;
@@ -52,6 +53,9 @@ impl Instance {
         let library = process_path::get_dylib_path();
         let (session, AudioEnds { clips, capture }) =
             Session::new(Arc::clone(&parameters), library);
+        if standalone::is_this_program() {
+            session.shared().host.expect_blocks();
+        }
         Self {
             parameters,
             session,

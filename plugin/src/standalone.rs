@@ -1,5 +1,19 @@
 //! What the plugin without a DAW is started with.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static IS_THIS_PROGRAM: AtomicBool = AtomicBool::new(false);
+
+/// Says that this program is the plugin without a DAW.
+pub fn begin() {
+    IS_THIS_PROGRAM.store(true, Ordering::Relaxed);
+}
+
+/// Whether it is.
+pub(crate) fn is_this_program() -> bool {
+    IS_THIS_PROGRAM.load(Ordering::Relaxed)
+}
+
 /// What a JACK server decides for all its clients.
 #[derive(Debug, Clone, Copy)]
 pub struct Server {

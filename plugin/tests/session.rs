@@ -487,3 +487,22 @@ fn pads_have_one_adapter_each_and_one_seed() {
     assert_eq!(names, [["one"], ["two"]]);
     assert_eq!(asked[0].seed, asked[1].seed);
 }
+
+#[test]
+fn without_a_daw_an_audio_server_that_is_gone_is_told() {
+    let _turn = turn();
+    let _engine = FakeEngine::start(home());
+    let instance = Instance::new();
+    let host = &instance.session.shared().host;
+    host.count_block(false);
+    instance.say(Command::Look);
+    std::thread::sleep(Duration::from_secs(4));
+    instance.say(Command::Look);
+    assert!(
+        instance.view().messages.is_empty(),
+        "a DAW lets plugins rest"
+    );
+    host.expect_blocks();
+    instance.say(Command::Look);
+    instance.wait_for_problem("audio server");
+}

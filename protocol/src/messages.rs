@@ -241,6 +241,17 @@ pub struct AdapterInfo {
     pub trigger_words: Vec<String>,
 }
 
+impl AdapterInfo {
+    /// Why it cannot be used with a base, if so. One that does not say its base is tried.
+    pub fn unfit_for(&self, base: &str) -> Option<String> {
+        if let Some(problem) = &self.problem {
+            return Some(problem.clone());
+        }
+        (!self.base.is_empty() && self.base != base)
+            .then(|| format!("made for another base: {}", self.base))
+    }
+}
+
 /// A training run that can go on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
@@ -265,4 +276,31 @@ pub struct ClipFile {
     pub frames: u64,
     /// Its rate.
     pub sample_rate_hz: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adapter_of_another_base_is_not_for_this_one() {
+        let mut info = AdapterInfo {
+            path: "vinyl.safetensors".into(),
+            name: "vinyl".to_owned(),
+            sha256: String::new(),
+            base: "embedded".to_owned(),
+            problem: None,
+            trigger_words: vec!["crackle".to_owned()],
+        };
+        assert_eq!(info.unfit_for("embedded"), None);
+        let why = info.unfit_for("ace-step");
+        assert!(why.is_some_and(|why| why.contains("embedded")));
+        info.problem = Some("weights changed".to_owned());
+        assert_eq!(
+            info.unfit_for("embedded").as_deref(),
+            Some("weights changed")
+        );
+        (info.problem, info.base) = (None, String::new());
+        assert_eq!(info.unfit_for("embedded"), None, "it does not say");
+    }
 }

@@ -3,7 +3,7 @@
 //! | type | for | source |
 //! |---|---|---|
 //! | [`OobleckAutoencoder`] | released models (Stable Audio, DiffRhythm, ACE-Step) | diffusers' `autoencoder_oobleck.py`, `stable-audio-tools` |
-//! | [`SpectralAutoencoder`] | the embedded base | the project's own `recipes/` |
+//! | [`SpectralAutoencoder`] | the embedded base | the project's own, `testing/pytorch/` |
 //!
 //! # Shapes
 //! sound `[batch, channels, samples]`, latents `[batch, latent_channels, latent_frames]`; a latent frame is

@@ -3,7 +3,7 @@
 //! One spectrum stands for both channels; per band a level difference and a coherence say how it is spread between them
 //! (after Breebaart et al. 2005, "Parametric coding of stereo audio"). A principal-component skip with a residual
 //! ConvNeXt (Liu et al. 2022) on either side of the latents packs four short-time frames into one latent frame. The
-//! recipes that train it are `recipes/spectral_features.py` and `recipes/spectral_autoencoder.py`.
+//! reference in PyTorch is `testing/pytorch/spectral_features.py` and `testing/pytorch/spectral_autoencoder.py`.
 //!
 //! # Shapes
 //! sound `[batch, 2, samples]`; features `[batch, latent_frames, features]`; latents

@@ -1,9 +1,9 @@
 """The peer's side of `cargo xtask loss-curve`: the same training in PyTorch with PEFT, on the batches and initial values that our side wrote.
 
-The network is the recipe's (recipes/diffusion_transformer.py); loss, style, optimizer, schedule and clipping are written here anew, from
+The network is the reference's (testing/pytorch/diffusion_transformer.py); loss, style, optimizer, schedule and clipping are written here anew, from
 the settings alone. Prints the losses on the held-out songs as a line of JSON.
 
-    python xtask/peer/loss_curve.py FOLDER --base lora/base/lorelei-base-1.safetensors --every 50
+    python xtask/peer/loss_curve.py FOLDER --base lora/base/lorelei-base-2.safetensors --every 50
 """
 
 import argparse
@@ -21,7 +21,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "recipes"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "testing/pytorch"))
 from diffusion_transformer import DiffusionTransformer  # noqa: E402
 
 

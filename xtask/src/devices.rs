@@ -56,6 +56,11 @@ const ALLOWED: &[(&str, usize, &str)] = &[
         "a checkpoint is read on the CPU and then placed",
     ),
     (
+        "lora/src/base_training/start.rs",
+        3,
+        "first values are read and drawn on the CPU, and placed when they become variables",
+    ),
+    (
         "lora/src/base_training/transformer/latents.rs",
         1,
         "sound for the autoencoder, which runs on the CPU",

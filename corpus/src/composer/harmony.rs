@@ -27,6 +27,18 @@ pub(crate) struct Palette {
     pub(crate) functional: f64,
 }
 
+impl Palette {
+    /// For styles whose scales have no chords to change between.
+    pub(crate) const WITHOUT_CHORDS: Self = Self {
+        major: &[&[1]],
+        minor: &[&[1]],
+        sevenths: 0.0,
+        ninths: 0.0,
+        suspended: 0.0,
+        functional: 0.0,
+    };
+}
+
 impl Chord {
     /// The triad, or more, on a scale degree counted from one.
     pub(crate) fn on_degree(key: Key, degree: i32, notes: usize) -> Self {

@@ -9,21 +9,12 @@ use crate::composer::sketch::{Event, Frame, Sketch};
 use crate::score::{Drum, Mix};
 use crate::voice::{Kit, Modal};
 
-static PALETTE: Palette = Palette {
-    major: &[&[1]],
-    minor: &[&[1]],
-    sevenths: 0.0,
-    ninths: 0.0,
-    suspended: 0.0,
-    functional: 0.0,
-};
-
 pub(super) static FRAME: Frame = Frame {
     tempo_bpm: (72.0, 132.0),
     metres: &[(4, 1.0)],
     modes: &[(Mode::Pelog, 1.0)],
     phrase_bars: &[(4, 1.0)],
-    palette: &PALETTE,
+    palette: &Palette::WITHOUT_CHORDS,
 };
 
 /// The five of seven degrees in use.

@@ -13,21 +13,12 @@ use crate::effect::Insert;
 use crate::score::{Drum, Mix};
 use crate::voice::{Instrument, Kit, LowPassGate, Subtractive};
 
-static PALETTE: Palette = Palette {
-    major: &[&[1]],
-    minor: &[&[1]],
-    sevenths: 0.0,
-    ninths: 0.0,
-    suspended: 0.0,
-    functional: 0.0,
-};
-
 pub(super) static FRAME: Frame = Frame {
     tempo_bpm: (96.0, 140.0),
     metres: &[(4, 1.0)],
     modes: &[(Mode::BohlenPierce, 1.0)],
     phrase_bars: &[(4, 1.0)],
-    palette: &PALETTE,
+    palette: &Palette::WITHOUT_CHORDS,
 };
 
 /// Degrees of the scale's own triad, 3:5:7.

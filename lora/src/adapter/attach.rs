@@ -12,7 +12,7 @@ use nn::{
 use super::names::LayerNames;
 use super::targets::idle_patterns;
 use super::{Adapter, BaseIdentity, LayerFactors, Placement, Targets};
-use crate::base::{BaseModel, EMBEDDED_SHA256};
+use crate::base::{BaseModel, EMBEDDED_SHA256, embedded_facts};
 use crate::error::LoraError;
 use crate::models::{EMBEDDED_NAME, KnownModel};
 
@@ -306,11 +306,20 @@ fn how_to_name(base: &BaseIdentity, flag: &str) -> String {
     };
     match name {
         Some(name) => format!("pass {flag} {name}"),
+        None if is_earlier_embedded(base) => format!(
+            "the base inside this program has been trained anew since, and adapters for an earlier one do not work on it; train the adapter again on its recordings (lora-train --data FOLDER), or pass {flag} with the file of that earlier base"
+        ),
         None => format!(
             "pass {flag} with the path of {} as it was when the adapter was trained",
             shorten(&base.name)
         ),
     }
+}
+
+/// Whether it was the base inside an earlier program.
+fn is_earlier_embedded(base: &BaseIdentity) -> bool {
+    let embedded = embedded_facts().map(|facts| facts.identity);
+    embedded.is_ok_and(|own| own.name == base.name && own.sha256 != base.sha256)
 }
 
 /// The name comes from a file, and goes to a terminal.

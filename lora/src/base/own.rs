@@ -1,7 +1,8 @@
 //! Lorelei's own base files: one safetensors file with tensors `autoencoder.*`, `transformer.*` and `tag_vectors`
-//! `[tags, condition width]`, f16 or f32, and in its header `lorelei_base`, the description as JSON (see `recipes/export.py`).
+//! `[tags, condition width]`, f16 or f32, and in its header `lorelei_base`, the description as JSON (`base_training/export.rs` writes them).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
@@ -14,7 +15,7 @@ use vae::SpectralAutoencoder;
 
 use super::pulse::MOST_PULSES_PER_BEAT;
 use super::tags::MOST_BEATS_PER_BAR;
-use super::{BaseModel, Conditioning, TagVocabulary};
+use super::{BaseModel, Conditioning, Rhythm, TagVocabulary};
 use crate::adapter::BaseIdentity;
 use crate::error::LoraError;
 use crate::hexadecimal::hexadecimal;
@@ -22,12 +23,12 @@ use crate::models::OWN_DESCRIPTION;
 use crate::tensor_file;
 
 /// The base that ships inside the program.
-const EMBEDDED: &[u8] = include_bytes!("../../base/lorelei-base-1.safetensors");
+const EMBEDDED: &[u8] = include_bytes!("../../base/lorelei-base-2.safetensors");
 /// What errors call it.
 const EMBEDDED_ORIGIN: &str = "the embedded base";
 /// Its hash, which every program would otherwise compute at its start.
 pub(crate) const EMBEDDED_SHA256: &str =
-    "23a0bf2895bb8ec3aeabaa27421d6a11d0451c47b52a7652f7da93ec374cb286";
+    "b6763f0e0bd8ce7febac7cd003d34e24c52cb88a3371c5b5851628df2bc23f3b";
 pub(crate) const FORMAT: u32 = 1;
 
 /// What the header of a base file says.
@@ -41,6 +42,9 @@ pub(crate) struct Description {
     pub(crate) transformer: dit::diffrhythm::Config,
     pub(crate) tags: Vec<String>,
     pub(crate) pulses_per_beat: usize,
+    /// Of the tags that it was trained with, as far as pieces told their tempo; earlier bases have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) rhythms: BTreeMap<String, Rhythm>,
 }
 
 /// The base that ships inside the program.
@@ -120,7 +124,7 @@ fn from_bytes(
     let description = describe(&bytes).map_err(|problem| LoraError::BadFile {
         path: path.to_owned(),
         problem: format!(
-            "{problem}; give another base file, or export this one again (recipes/export.py)"
+            "{problem}; give another base file, or export this one again (lora-train base export)"
         ),
     })?;
     let weights = Weights::from_bytes(bytes, &path.display().to_string(), &Device::Cpu)?;
@@ -149,6 +153,9 @@ fn from_bytes(
         autoencoder: Box::new(autoencoder),
         transformer,
         conditioning: Conditioning::Tags {
+            rhythms: (description.tags.iter())
+                .map(|tag| description.rhythms.get(tag).cloned())
+                .collect(),
             vocabulary: TagVocabulary::new(description.tags),
             vectors: tag_vectors,
             pulses_per_beat: description.pulses_per_beat,
@@ -179,7 +186,8 @@ pub(crate) fn check_pulses(
     ))
 }
 
-fn describe(bytes: &[u8]) -> Result<Description, String> {
+/// What the header says, checked.
+pub(crate) fn describe(bytes: &[u8]) -> Result<Description, String> {
     let text = tensor_file::description(bytes, OWN_DESCRIPTION)?;
     let description: Description = serde_json::from_str(&text)
         .map_err(|error| format!("the base description in the header cannot be read: {error}"))?;
@@ -190,6 +198,11 @@ fn describe(bytes: &[u8]) -> Result<Description, String> {
         ));
     }
     check_pulses(description.pulses_per_beat, &description.transformer)?;
+    for (tag, rhythm) in &description.rhythms {
+        rhythm
+            .check()
+            .map_err(|problem| format!("the rhythm of {tag}: {problem}"))?;
+    }
     // Checked here, where the file can be named.
     let autoencoder = description.autoencoder.validate("autoencoder");
     autoencoder.map_err(|error| format!("its configuration is impossible: {error}"))?;

@@ -13,7 +13,7 @@ pub(crate) use changed::Change;
 /// Slowest and fastest tempo a prompt may ask for, in beats a minute.
 pub(super) const TEMPO_RANGE_BPM: std::ops::RangeInclusive<f64> = 30.0..=300.0;
 /// Pulse tokens exist for bars of up to this many beats.
-pub(super) const MOST_BEATS_PER_BAR: usize = 6;
+pub(crate) const MOST_BEATS_PER_BAR: usize = 6;
 const MOST_BARS: usize = 64;
 
 /// The base's tags in the order of their vectors.

@@ -16,6 +16,7 @@ use vae::{SpectralAutoencoder, SpectralConfig};
 
 use super::corpus::Corpus;
 use super::run::{self, Course, Objective, Outcome, Place, RunSettings};
+use super::start::{self, Start};
 use super::variables::{Given, Variables};
 use crate::error::LoraError;
 use crate::progress::Progress;
@@ -43,6 +44,8 @@ pub struct AutoencoderRun<'a> {
     pub corpus: &'a Corpus,
     /// Sizes of the network.
     pub config: &'a SpectralConfig,
+    /// An earlier base to begin from; without, principal components of the corpus.
+    pub start: Option<&'a Start>,
     /// Steps and rates.
     pub settings: &'a RunSettings,
     /// At most so many pieces are held in memory (2.5 MB each).
@@ -66,6 +69,7 @@ pub fn train(run: &AutoencoderRun<'_>, progress: &mut dyn Progress) -> Result<Ou
         });
     }
     let origin = BTreeMap::from([
+        ("first values", start::origin(run.start)),
         ("corpus", run.corpus.sha256.clone()),
         ("number of pieces", run.pieces.to_string()),
         ("configuration", description(run.config)),
@@ -151,33 +155,37 @@ impl<'a> AutoencoderTraining<'a> {
                 ),
             });
         }
-        let weights = Tensor::from_vec(run.config.feature_weights()?, width, &Device::Cpu)?;
-        let sample = sampled(&training, width, &random.named("components"))?;
-        let components = principal_components::of(&sample, &weights, run.config.latent_channels)?;
-        progress.note(&format!(
-            "principal components explain {:.1} % of the weighted variance",
-            100.0 * components.explained
-        ));
-        let channels = run.config.latent_channels;
-        let constants = BTreeMap::from([
-            ("feature_mean".to_owned(), components.mean),
-            ("feature_weight".to_owned(), weights),
-            (
-                "latent_mean".to_owned(),
-                Tensor::zeros(channels, candle_core::DType::F32, &Device::Cpu)?,
-            ),
-            (
-                "latent_scale".to_owned(),
-                Tensor::ones(channels, candle_core::DType::F32, &Device::Cpu)?,
-            ),
-        ]);
-        let given = Given {
-            constants: constants.clone(),
-            first_values: BTreeMap::from([
-                ("encoder.skip.weight".to_owned(), components.encoder),
-                ("decoder.skip.weight".to_owned(), components.decoder),
-            ]),
+        let mut given = match run.start {
+            Some(start) => start.autoencoder(run.config)?,
+            None => {
+                let weights = Tensor::from_vec(run.config.feature_weights()?, width, &Device::Cpu)?;
+                let sample = sampled(&training, width, &random.named("components"))?;
+                let components =
+                    principal_components::of(&sample, &weights, run.config.latent_channels)?;
+                progress.note(&format!(
+                    "principal components explain {:.1} % of the weighted variance",
+                    100.0 * components.explained
+                ));
+                Given {
+                    constants: BTreeMap::from([
+                        ("feature_mean".to_owned(), components.mean),
+                        ("feature_weight".to_owned(), weights),
+                    ]),
+                    first_values: BTreeMap::from([
+                        ("encoder.skip.weight".to_owned(), components.encoder),
+                        ("decoder.skip.weight".to_owned(), components.decoder),
+                    ]),
+                }
+            }
         };
+        // In the latents' own unit until the training ends.
+        let channels = run.config.latent_channels;
+        let (zeros, ones) = (
+            Tensor::zeros(channels, candle_core::DType::F32, &Device::Cpu)?,
+            Tensor::ones(channels, candle_core::DType::F32, &Device::Cpu)?,
+        );
+        given.constants.insert("latent_mean".to_owned(), zeros);
+        given.constants.insert("latent_scale".to_owned(), ones);
         let (model, variables) = Variables::initialise(
             &random.named("first values"),
             &given,
@@ -189,7 +197,7 @@ impl<'a> AutoencoderTraining<'a> {
             loss: Loss::new(run.config, run.device)?,
             model,
             variables,
-            constants,
+            constants: given.constants,
             training,
             validation,
             config: run.config,

@@ -90,6 +90,7 @@ pub fn write(
         transformer: trained.transformer,
         tags: trained.tags,
         pulses_per_beat: trained.pulses_per_beat,
+        rhythms: trained.rhythms,
     };
     check_pulses(description.pulses_per_beat, &description.transformer)
         .map_err(|problem| bad(transformer, problem))?;

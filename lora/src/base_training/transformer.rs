@@ -16,7 +16,9 @@ use vae::{Autoencoder, SpectralAutoencoder};
 use super::corpus::Corpus;
 use super::run::{self, Course, Objective, Outcome, Place, RunSettings};
 use super::sizes::BaseSizes;
+use super::start::{self, Start};
 use super::variables::{Given, Variables};
+use crate::base::Rhythm;
 use crate::error::LoraError;
 use crate::progress::Progress;
 use crate::tensor_file;
@@ -42,6 +44,8 @@ pub struct TransformerRun<'a> {
     pub sizes: &'a BaseSizes,
     /// The prompt vocabulary, in the order of its vectors.
     pub tags: &'a [String],
+    /// An earlier base to begin from; without, all is drawn.
+    pub start: Option<&'a Start>,
     /// Steps and rates.
     pub settings: &'a RunSettings,
     /// Where it lies, how it begins, and how long it may take.
@@ -64,6 +68,7 @@ pub fn train(run: &TransformerRun<'_>, progress: &mut dyn Progress) -> Result<Ou
         });
     }
     let origin = BTreeMap::from([
+        ("first values", start::origin(run.start)),
         ("corpus", run.corpus.sha256.clone()),
         ("autoencoder", run.autoencoder.id().to_owned()),
         ("vocabulary", run.tags.join(",")),
@@ -103,20 +108,20 @@ impl<'a> TransformerTraining<'a> {
         };
         let training = of(&run.corpus.training, progress)?;
         let validation = of(&run.corpus.validation, progress)?;
-        let ((transformer, tag_vectors), variables) = Variables::initialise(
-            &random.named("first values"),
-            &Given::default(),
-            ZEROS,
-            run.device,
-            |weights| {
+        let first_values = random.named("first values");
+        let given = match run.start {
+            Some(start) => start.transformer(run.sizes, run.tags, &first_values)?,
+            None => Given::default(),
+        };
+        let ((transformer, tag_vectors), variables) =
+            Variables::initialise(&first_values, &given, ZEROS, run.device, |weights| {
                 let root = weights.root();
                 let shape = [run.tags.len(), run.sizes.transformer.cond_dim];
                 let tag_vectors = root.get(TAG_VECTORS, &shape)?;
                 let scope = root.pp("transformer");
                 let transformer = DiffusionTransformer::load(&run.sizes.transformer, &scope)?;
                 Ok((transformer, tag_vectors))
-            },
-        )?;
+            })?;
         progress.note(&format!(
             "{} pieces to learn from, {} held out; {:.1} million numbers",
             training.len(),
@@ -166,6 +171,7 @@ impl<'a> TransformerTraining<'a> {
             transformer: run.sizes.transformer.clone(),
             tags: run.tags.to_vec(),
             pulses_per_beat: run.sizes.pulses_per_beat,
+            rhythms: rhythms(run),
             autoencoder_id: run.autoencoder.id().to_owned(),
         };
         let text = serde_json::to_string(&description).map_err(|error| bad(error.to_string()))?;
@@ -175,6 +181,22 @@ impl<'a> TransformerTraining<'a> {
     }
 }
 
+/// Tempi and metres of each tag's pieces. Tags with a value, as `tempo:90` and `key:a-minor`, have none of their own.
+fn rhythms(run: &TransformerRun<'_>) -> BTreeMap<String, Rhythm> {
+    let of_tag = |tag: &String| {
+        let pieces = run.corpus.training.iter();
+        let with_tag = pieces.filter(|piece| piece.tags.contains(tag));
+        let known: Vec<(f64, usize)> = with_tag
+            .filter_map(|piece| Some((piece.tempo_bpm?, piece.beats_per_bar)))
+            .collect();
+        let rhythm = Rhythm::of_pieces(&known)?;
+        // A corpus may hold what no prompt can ask for.
+        rhythm.check().is_ok().then(|| (tag.clone(), rhythm))
+    };
+    let of_sound = run.tags.iter().filter(|tag| !tag.contains(':'));
+    of_sound.filter_map(of_tag).collect()
+}
+
 /// What the header of [`TRANSFORMER_FILE`] says.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -182,6 +204,9 @@ pub(super) struct Description {
     pub(super) transformer: Config,
     pub(super) tags: Vec<String>,
     pub(super) pulses_per_beat: usize,
+    /// Of the tags, as far as pieces told their tempo.
+    #[serde(default)]
+    pub(super) rhythms: BTreeMap<String, Rhythm>,
     /// Of the autoencoder whose latents it knows.
     pub(super) autoencoder_id: String,
 }

@@ -80,6 +80,7 @@ fn plain(request: &Request) -> super::Request {
         style: request.style.clone(),
         negative_style: request.negative_style.clone(),
         tokens: Vec::new(),
+        rhythm: None,
         kept: None,
         decoding: None,
     }
@@ -214,7 +215,6 @@ impl Maker<'_> {
         }
         let tokens = self.tokens.get(frames.clone()).unwrap_or_default();
         let request = super::Request {
-            tokens: tokens.to_vec(),
             kept: known.map(|latents| {
                 let spans = made.start - frames.start..made.end - frames.start;
                 let spans = vec![spans];
@@ -224,6 +224,7 @@ impl Maker<'_> {
         };
         let way = Way {
             noise: &noise.contiguous()?,
+            tokens: &[tokens.to_vec()],
             from,
             // As in training; see docs/log.md of 2026-11-21.
             as_trained: true,

@@ -11,7 +11,7 @@ pub(super) struct Limits {
     pub(super) longest: usize,
 }
 
-/// Crops that the embedded base was trained at (`LENGTHS` of `recipes/train_transformer.py`).
+/// Crops that the embedded base was trained at (`LENGTHS` of `base_training/transformer/batch.rs`).
 pub(super) const OWN: Limits = Limits {
     shortest: 130,
     longest: 258,

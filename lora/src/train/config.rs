@@ -218,7 +218,7 @@ mod tests {
         );
         let embedded = concat!(
             env!("CARGO_MANIFEST_DIR"),
-            "/base/lorelei-base-1.safetensors"
+            "/base/lorelei-base-2.safetensors"
         );
         for (model, rate) in [(EMBEDDED_NAME, 2e-3), (embedded, 2e-3), (tiny, 2e-4)] {
             let mut base = BaseModel::open(model, &device).unwrap();

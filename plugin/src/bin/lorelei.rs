@@ -2,10 +2,12 @@
 
 use nice_plug::prelude::nice_export_standalone_with_args;
 use plugin::instrument::Lorelei;
-use plugin::standalone::{Server, arguments};
+use plugin::standalone::{self, Server};
 
 fn main() {
-    nice_export_standalone_with_args::<Lorelei, _>(arguments(std::env::args().collect(), server));
+    standalone::begin();
+    let arguments = standalone::arguments(std::env::args().collect(), server);
+    nice_export_standalone_with_args::<Lorelei, _>(arguments);
 }
 
 /// The JACK server that is running, if there is one.

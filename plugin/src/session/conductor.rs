@@ -30,6 +30,8 @@ use protocol::recipe::MOST_PROMPT_BYTES;
 const ASLEEP: Duration = Duration::from_secs(5);
 /// A host that has processed nothing for so long has stopped.
 const PROCESSES_STILL: Duration = Duration::from_secs(1);
+/// An audio server that has asked for nothing for so long is gone.
+const AUDIO_GONE: Duration = Duration::from_secs(3);
 /// While the host's transport stands.
 const STANDING: Duration = Duration::from_millis(500);
 /// While it plays, and the tempo may change.
@@ -61,6 +63,8 @@ pub(super) struct Conductor {
     blocks: u64,
     /// When the host was last seen to process a block.
     processed: Option<Instant>,
+    /// Whether the musician was told that no blocks come any more.
+    is_silence_told: bool,
     view: View,
     is_changed: bool,
     next_message: u64,
@@ -90,6 +94,7 @@ impl Conductor {
             presses: 0,
             blocks: 0,
             processed: None,
+            is_silence_told: false,
             view: View::default(),
             is_changed: true,
             next_message: 1,
@@ -144,6 +149,7 @@ impl Conductor {
         let ticket = self.shared.settling.asked();
         self.adopt_project();
         self.count_presses();
+        self.tell_of_silence();
         self.hear_engine();
         self.listen();
         self.make_ready();
@@ -268,6 +274,19 @@ impl Conductor {
         }
     }
 
+    /// Without a DAW nobody else would tell that the audio server is gone.
+    fn tell_of_silence(&mut self) {
+        let is_silent = self.shared.host.expects_blocks()
+            && self
+                .processed
+                .is_some_and(|processed| processed.elapsed() > AUDIO_GONE);
+        if is_silent && !self.is_silence_told {
+            let text = "No sound goes out any more: the audio server (JACK, ALSA) has ended or has let this program go. Export the clips that you want to keep, then start the server and this program again.";
+            self.tell(MessageKind::Problem, text.to_owned());
+        }
+        self.is_silence_told = is_silent;
+    }
+
     fn count_presses(&mut self) {
         let presses = self.shared.host.presses();
         let new = presses - self.presses;
@@ -279,6 +298,18 @@ impl Conductor {
 
     fn tempo_bpm(&self) -> f64 {
         self.shared.host.tempo_bpm().unwrap_or(120.0)
+    }
+
+    /// A text in which adapters are called by the names of their files: a banner has no room for folders.
+    fn without_folders(&self, text: String) -> String {
+        let adapters = self.view.adapters.iter();
+        adapters.fold(text, |text, adapter| match adapter.path.file_name() {
+            Some(name) => {
+                let path = adapter.path.display().to_string();
+                text.replace(&path, &name.to_string_lossy())
+            }
+            None => text,
+        })
     }
 
     /// Says something to the musician.

@@ -14,6 +14,7 @@ pub struct HostState {
     blocks: AtomicU64,
     is_playing: AtomicBool,
     is_offline: AtomicBool,
+    expects_blocks: AtomicBool,
 }
 
 impl HostState {
@@ -70,6 +71,16 @@ impl HostState {
     /// Whether the transport played in the last one.
     pub fn is_playing(&self) -> bool {
         self.is_playing.load(Ordering::Relaxed)
+    }
+
+    /// Blocks are to come as long as the program runs: a DAW may let its plugins rest, without one the audio server never does.
+    pub fn expect_blocks(&self) {
+        self.expects_blocks.store(true, Ordering::Relaxed);
+    }
+
+    /// See [`Self::expect_blocks`].
+    pub fn expects_blocks(&self) -> bool {
+        self.expects_blocks.load(Ordering::Relaxed)
     }
 
     /// The generate parameter went on.

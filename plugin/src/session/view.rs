@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocol::{AdapterInfo, BaseInfo, JobId, RunInfo};
+use protocol::{AdapterInfo, BaseInfo, JobId, LearnRequest, RunInfo};
 
 use crate::project::{Project, SLOTS};
 
@@ -30,6 +30,8 @@ pub struct View {
     pub slots: [SlotState; SLOTS],
     /// Where a clip was last written as a WAV file, by slot; nothing after the slot's clip changed.
     pub exported: [Option<PathBuf>; SLOTS],
+    /// What could not be learned last, and how many there were: the editor gives it back to be mended.
+    pub not_learned: Option<(u64, LearnRequest)>,
     /// How many clips were made since the editor's instance began, and the slot of the newest: the editor selects it.
     pub made: (u64, usize),
     /// Whether there is something to take back.

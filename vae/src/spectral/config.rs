@@ -13,7 +13,7 @@ const STEREO_WEIGHT: f32 = 2.0;
 /// Larger sizes overflow products of sizes, and no model comes near.
 const LARGEST: usize = 1 << 20;
 
-/// Sizes of the spectral autoencoder, as `recipes/export.py` writes them.
+/// Sizes of the spectral autoencoder, as base files have them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpectralConfig {

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edges_are_the_recipes() {
+    fn edges_are_the_references() {
         let expected = [
             0, 2, 5, 9, 13, 18, 24, 31, 40, 51, 64, 79, 98, 120, 147, 180, 220, 267, 325, 394, 478,
             579, 701, 848, 1025,

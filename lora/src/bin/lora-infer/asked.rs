@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use embed::EmbedError;
-use lora::base::{BaseModel, Prompt, PulseGrid};
+use lora::base::{BaseModel, Prompt, PulseGrid, Rhythm};
 use lora::generate::bars::{self, Length};
 use lora::generate::{Kept, RELEASED_CHUNKS, Request, SpanSecs};
 use lora::models::{Hub, ModelFiles};
@@ -33,6 +33,8 @@ pub(crate) struct Asked {
     pub(crate) length: Option<Length>,
     seconds: f64,
     tokens: Vec<u32>,
+    /// Where the prompt has tags and no tempo.
+    rhythm: Option<Rhythm>,
     spans: Vec<SpanSecs>,
     steps: usize,
     guidance: f64,
@@ -89,7 +91,14 @@ impl Asked {
         let seconds = length_secs(arguments.seconds, prompt.bars, pulse)?;
         let frames = (seconds / base.frame_secs()).ceil() as usize + 1;
         let tokens = pulse.map(|pulse| base.pulse_tokens(&pulse, frames));
+        // What is kept of a recording has a beat of its own.
+        let is_new = arguments.edit.is_none() && arguments.r#continue.is_none();
+        let rhythm = base.rhythm(&prompt).filter(|_| is_new);
+        if let Some(rhythm) = &rhythm {
+            tell(rhythm_line(rhythm));
+        }
         Ok(Self {
+            rhythm,
             prompt,
             vector: None,
             negative: None,
@@ -162,6 +171,7 @@ impl Asked {
             length: None,
             seconds,
             tokens,
+            rhythm: None,
             spans: given.spans,
             steps: arguments.steps.map_or(base.default_steps(), usize::from),
             guidance,
@@ -177,6 +187,7 @@ impl Asked {
             style: Vec::new(),
             negative_style: self.negative.clone(),
             tokens: self.tokens.clone(),
+            rhythm: self.rhythm.clone(),
             kept: None,
             decoding: arguments.chunked.then_some(RELEASED_CHUNKS),
         };
@@ -197,6 +208,15 @@ impl Asked {
         };
         Ok(request)
     }
+}
+
+/// What tempi clips may have whose prompt names none.
+fn rhythm_line(rhythm: &Rhythm) -> String {
+    let metre = rhythm.beats_per_bar().unwrap_or(DEFAULT_BEATS_PER_BAR);
+    format!(
+        "tempo: drawn by each clip's seed from {} to {} BPM, {metre} beats in a bar; tempo:N and metre:N in the prompt set them",
+        rhythm.slowest_bpm, rhythm.fastest_bpm
+    )
 }
 
 /// A vector of the base's width.

@@ -11,7 +11,7 @@ use features::Reconstruction;
 use lora::base::BaseModel;
 use lora::base_training::export::{self, FinishedAutoencoder};
 use lora::base_training::{
-    BaseSizes, Corpus, Course, Outcome, RunSettings, autoencoder, transformer,
+    BaseSizes, Corpus, Course, Outcome, RunSettings, Start, autoencoder, transformer,
 };
 use lora::device::DeviceChoice;
 use lora::progress::Progress;
@@ -47,6 +47,9 @@ pub(crate) struct TrainingArguments {
     /// JSON file with the sizes of the networks [default: those that `lora-train base print-sizes` shows].
     #[arg(long, value_name = "FILE")]
     sizes: Option<PathBuf>,
+    /// Begin with the weights of an earlier base file, and not from nothing.
+    #[arg(long, value_name = "FILE")]
+    start_from: Option<PathBuf>,
     /// Seed of every draw.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -70,6 +73,10 @@ impl TrainingArguments {
             Some(path) => BaseSizes::from_file(path)?,
             None => BaseSizes::default(),
         })
+    }
+
+    fn start(&self) -> Result<Option<Start>> {
+        Ok(self.start_from.as_deref().map(Start::open).transpose()?)
     }
 
     fn course(&self) -> Result<Course<'_>> {
@@ -219,11 +226,13 @@ fn train_autoencoder(arguments: &VaeArguments) -> Result<Ended> {
         validation_steps: 250,
         seed: arguments.training.seed,
     };
+    let start = arguments.training.start()?;
     let corpus = Corpus::open(&arguments.training.corpus)?;
     let device = arguments.training.ready()?;
     let run = autoencoder::AutoencoderRun {
         corpus: &corpus,
         config: &arguments.training.sizes()?.autoencoder,
+        start: start.as_ref(),
         settings: &settings,
         pieces: arguments.pieces,
         course,
@@ -246,6 +255,7 @@ fn train_transformer(arguments: &DitArguments) -> Result<Ended> {
         validation_steps: 250,
         seed: arguments.training.seed,
     };
+    let start = arguments.training.start()?;
     let corpus = Corpus::open(&arguments.training.corpus)?;
     let tags = match &arguments.tags {
         None => corpus.tags(),
@@ -262,6 +272,7 @@ fn train_transformer(arguments: &DitArguments) -> Result<Ended> {
         autoencoder: &autoencoder.model,
         sizes: &arguments.training.sizes()?,
         tags: &tags,
+        start: start.as_ref(),
         settings: &settings,
         course,
         device: &device,

@@ -2,6 +2,7 @@
 //!
 //! Names and types are those of Open MPI's `mpi.h`, whose binary interface has been the same since version 2 (`libmpi.so.40`).
 
+use std::error::Error as _;
 use std::ffi::{c_int, c_void};
 use std::time::Duration;
 
@@ -201,8 +202,11 @@ fn open() -> Result<Library, String> {
         let opened = unsafe { Opened::open(Some(name), RTLD_NOW | RTLD_GLOBAL) };
         match opened {
             Ok(library) => return Ok(library.into()),
-            // The first name is the one to look for.
-            Err(error) if reason.is_empty() => reason = error.to_string(),
+            // The first name is the one to look for; what the system says names it.
+            Err(error) if reason.is_empty() => {
+                let told = error.source().map(ToString::to_string);
+                reason = told.unwrap_or_else(|| format!("{name}: {error}"));
+            }
             Err(_) => {}
         }
     }

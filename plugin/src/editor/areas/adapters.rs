@@ -101,7 +101,7 @@ fn list(response: &egui::Response, slot: usize, shown: &Shown<'_>, screen: &mut 
             ScrollArea::vertical().max_height(230.0).show(ui, |ui| {
                 for info in &shown.view.adapters {
                     let is_chosen = chosen.is_some_and(|chosen| chosen.path == info.path);
-                    let reason = reason(info, &shown.view.project.base);
+                    let reason = info.unfit_for(&shown.view.project.base);
                     let note = reason.clone().unwrap_or_else(|| words_of(info));
                     let response = entry(ui, &info.name, &note, reason.is_none(), is_chosen);
                     if response.clicked() && reason.is_none() {
@@ -131,14 +131,6 @@ fn file(ui: &mut Ui, shown: &Shown<'_>, screen: &mut Screen) {
     }
 }
 
-/// Why an adapter cannot be chosen for this base.
-fn reason(info: &AdapterInfo, base: &str) -> Option<String> {
-    if let Some(problem) = &info.problem {
-        return Some(problem.clone());
-    }
-    (info.base != base).then(|| format!("made for another base: {}", info.base))
-}
-
 fn words_of(info: &AdapterInfo) -> String {
     match info.trigger_words.is_empty() {
         true => "fits this base".to_owned(),
@@ -151,29 +143,5 @@ fn of_info(info: &AdapterInfo) -> ChosenAdapter {
         path: info.path.clone(),
         name: info.name.clone(),
         sha256: Some(info.sha256.clone()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_adapter_of_another_base_is_not_for_this_one() {
-        let mut info = AdapterInfo {
-            path: "vinyl.safetensors".into(),
-            name: "vinyl".to_owned(),
-            sha256: String::new(),
-            base: "embedded".to_owned(),
-            problem: None,
-            trigger_words: vec!["crackle".to_owned()],
-        };
-        assert_eq!(reason(&info, "embedded"), None);
-        assert!(reason(&info, "ace-step").is_some_and(|why| why.contains("embedded")));
-        info.problem = Some("weights changed".to_owned());
-        assert_eq!(
-            reason(&info, "embedded").as_deref(),
-            Some("weights changed")
-        );
     }
 }

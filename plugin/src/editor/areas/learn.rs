@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use egui::{Align2, Id, Rect, RichText, ScrollArea, TextEdit, Ui, vec2};
+use protocol::LearnRequest;
 
 use crate::editor::screen::{Screen, Shown};
 use crate::editor::theme;
@@ -19,9 +20,39 @@ pub(crate) struct LearnSheet {
     name: String,
     path: String,
     steps: String,
+    /// Why the path that was written is not in the list.
+    path_problem: Option<String>,
+    /// Number of the last [`View::not_learned`](crate::session::View::not_learned) that was given back.
+    given_back: u64,
 }
 
 impl LearnSheet {
+    /// What could not be learned comes back, unless something else was gathered since.
+    fn give_back(&mut self, not_learned: Option<&(u64, LearnRequest)>) {
+        let Some((number, request)) = not_learned else {
+            return;
+        };
+        if *number != self.given_back && self.recordings.is_empty() {
+            self.recordings.clone_from(&request.recordings);
+            self.name.clone_from(&request.name);
+        }
+        self.given_back = *number;
+    }
+
+    /// A path that was written by hand; a file or folder that is not there stays in the field, with the reason.
+    fn add_written(&mut self) {
+        let path = PathBuf::from(self.path.trim());
+        match path.try_exists() {
+            Ok(true) => {
+                self.add(vec![path]);
+                self.path.clear();
+                self.path_problem = None;
+            }
+            Ok(false) => self.path_problem = Some("There is no such file or folder.".to_owned()),
+            Err(error) => self.path_problem = Some(format!("It cannot be opened: {error}.")),
+        }
+    }
+
     /// More recordings; those that are there already stay once.
     pub(crate) fn add(&mut self, recordings: Vec<PathBuf>) {
         for recording in recordings {
@@ -86,6 +117,7 @@ pub(crate) fn show(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, screen: &mut Scre
             .auto_shrink(false)
             .show(ui, |ui| {
                 at_work(ui, shown);
+                screen.learn.give_back(shown.view.not_learned.as_ref());
                 gather(ui, &mut screen.learn);
                 start(ui, shown, &mut screen.learn);
                 runs(ui, shown);
@@ -134,10 +166,17 @@ fn gather(ui: &mut Ui, sheet: &mut LearnSheet) {
         .char_limit(4096);
     let response = ui.add(edit);
     let is_entered = response.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
-    let path = sheet.path.trim().to_owned();
-    if is_entered && !path.is_empty() {
-        sheet.add(vec![path.into()]);
-        sheet.path.clear();
+    if is_entered && !sheet.path.trim().is_empty() {
+        sheet.add_written();
+        // For the next one, or to mend this one.
+        response.request_focus();
+    }
+    if response.changed() {
+        sheet.path_problem = None;
+    }
+    if let Some(problem) = &sheet.path_problem {
+        let text = RichText::new(problem).font(theme::small());
+        ui.add(egui::Label::new(text.color(theme::PROBLEM)).wrap());
     }
     let mut removed = None;
     for (at, recording) in sheet.recordings.iter().enumerate().take(200) {
@@ -228,12 +267,56 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_could_not_be_learned_comes_back_once() {
+        let request = LearnRequest {
+            name: "harbour".to_owned(),
+            recordings: vec!["/m/harbour".into()],
+            base: "embedded".to_owned(),
+            steps: None,
+        };
+        let mut sheet = LearnSheet::default();
+        sheet.give_back(None);
+        sheet.give_back(Some(&(1, request.clone())));
+        assert_eq!(
+            (sheet.name.as_str(), &sheet.recordings),
+            ("harbour", &request.recordings)
+        );
+        sheet.recordings.clear();
+        sheet.give_back(Some(&(1, request.clone())));
+        assert!(sheet.recordings.is_empty(), "it was taken out by hand");
+        sheet.add(vec!["/m/dawn.wav".into()]);
+        sheet.give_back(Some(&(2, request)));
+        assert_eq!(
+            sheet.recordings,
+            [PathBuf::from("/m/dawn.wav")],
+            "something else was gathered"
+        );
+    }
+
+    #[test]
     fn a_sheet_says_what_is_missing() {
         let mut sheet = LearnSheet::default();
         assert!(sheet.problem().is_some_and(|text| text.contains("Drop")));
         sheet.add(vec!["/m/dawn.wav".into(), "/m/dawn.wav".into()]);
         assert_eq!((sheet.recordings.len(), sheet.name.as_str()), (1, "dawn"));
         assert_eq!(sheet.problem(), None);
+        sheet.path = " /nowhere/at all ".to_owned();
+        sheet.add_written();
+        assert_eq!(
+            (sheet.recordings.len(), sheet.path.len()),
+            (1, 17),
+            "it stays to be mended"
+        );
+        assert!(
+            sheet
+                .path_problem
+                .as_deref()
+                .is_some_and(|text| text.contains("no such"))
+        );
+        sheet.path = std::env::temp_dir().display().to_string();
+        sheet.add_written();
+        assert_eq!((sheet.recordings.len(), sheet.path.as_str()), (2, ""));
+        sheet.recordings.pop();
         sheet.steps = "many".to_owned();
         assert!(sheet.problem().is_some_and(|text| text.contains("1500")));
         sheet.steps = " 300 ".to_owned();

@@ -228,9 +228,18 @@ fn seed(ui: &mut Ui, place: Rect, shown: &Shown<'_>) {
         .range(0..=MOST_SEED)
         .prefix("Seed ")
         .speed(1.0);
-    let response = ui
-        .place(field, drag)
-        .on_hover_text("The same seed and settings give the same clip. Drag, or click and type.");
+    // A free seed counts on with each clip.
+    let counted = match parameters.seed_lock.value() {
+        true => 0,
+        false => shown.view.project.clips_asked,
+    };
+    let drag = match counted {
+        0 => drag,
+        counted => drag.suffix(format!(" +{counted}")),
+    };
+    let response = ui.place(field, drag).on_hover_text(
+        "The same seed and settings give the same clip. Drag, or click and type. Where the seed is free, the clips that were asked for are added to it.",
+    );
     if response.drag_started() {
         shown.hands.begin(&parameters.seed);
     }

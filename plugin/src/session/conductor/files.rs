@@ -29,7 +29,11 @@ impl Conductor {
             return;
         }
         match self.exported(slot, path) {
-            Ok(path) => self.view.exported[slot] = Some(path),
+            Ok(path) => {
+                let text = format!("Written: {}", path.display());
+                self.tell(MessageKind::Note, text);
+                self.view.exported[slot] = Some(path);
+            }
             Err(problem) => self.tell(
                 MessageKind::Problem,
                 format!("The clip was not exported: {problem}"),

@@ -295,6 +295,12 @@ impl Conductor {
             }
         }
         if let Some(problem) = problem {
+            if let Work::Learn(request) = &job.work {
+                let earlier = self.view.not_learned.as_ref();
+                let number = earlier.map_or(0, |(number, _)| *number) + 1;
+                self.view.not_learned = Some((number, request.clone()));
+            }
+            let problem = self.without_folders(problem);
             let what = match &job.work {
                 Work::Clip { slot, .. } if *slot < VARIATIONS => {
                     format!("Clip {}", slot + 1)

@@ -30,8 +30,9 @@ impl Conductor {
             let Some(found) = adapters.clone().find(|adapter| adapter.path == path) else {
                 continue;
             };
+            let base = self.with_project(|project| project.base.clone());
             let (problem, chosen) = (
-                found.problem.clone(),
+                found.unfit_for(&base),
                 ChosenAdapter {
                     path: found.path.clone(),
                     name: found.name.clone(),
@@ -40,10 +41,11 @@ impl Conductor {
             );
             self.end_job(id);
             match problem {
-                Some(problem) => self.tell(
-                    MessageKind::Problem,
-                    format!("{}: {problem}", path.display()),
-                ),
+                Some(problem) => {
+                    let problem = self.without_folders(problem);
+                    let text = format!("“{}” cannot be used: {problem}", chosen.name);
+                    self.tell(MessageKind::Problem, text);
+                }
                 None => self.choose(chosen),
             }
         }

@@ -1,6 +1,6 @@
 """Writes a base file in the real layout with tiny random weights: fast tests of the commands use it.
 
-    python recipes/tiny_base.py lora/tests/fixtures/tiny-base.safetensors [SEED]
+    python testing/pytorch/tiny_base.py lora/tests/fixtures/tiny-base.safetensors [SEED]
 """
 
 import json
@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 
 import spectral_autoencoder as autoencoder
 from diffusion_transformer import DiffusionTransformer
-from export import autoencoder_config
 
 TAGS = ["lofi", "piano", "tempo:90", "tempo:120", "key:a-minor", "metre:3", "metre:4", "bars:4"]
 CONFIG = {
@@ -46,7 +45,7 @@ def main() -> None:
         "format": 1,
         "name": "tiny-base",
         "version": 1,
-        "autoencoder": autoencoder_config(),
+        "autoencoder": autoencoder.configuration(),
         "transformer": CONFIG,
         "tags": TAGS,
         "pulses_per_beat": 8,

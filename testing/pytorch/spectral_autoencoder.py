@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from spectral_features import FEATURES, FRAMES_PER_LATENT, SAMPLE_RATE_HZ, STEREO_BANDS, WARPED_BINS, warped_centres, FFT_SIZE
+import spectral_features as sound
+from spectral_features import FEATURES, FFT_SIZE, FRAMES_PER_LATENT, SAMPLE_RATE_HZ, STEREO_BANDS, WARPED_BINS, warped_centres
 
 LATENT_CHANNELS = 128
 ENCODER_WIDTH, ENCODER_BLOCKS = 192, 2
@@ -15,6 +16,27 @@ DECODER_WIDTH, DECODER_BLOCKS = 288, 4
 HIDDEN_RATIO = 3
 # Stereo features lie in [-1, 1] while log magnitudes spread over several nepers.
 STEREO_WEIGHT = 2.0
+
+
+def configuration() -> dict:
+    """The sizes as a base file's header has them."""
+    return {
+        "sample_rate_hz": sound.SAMPLE_RATE_HZ,
+        "fft_size": sound.FFT_SIZE,
+        "hop": sound.HOP,
+        "frames_per_latent": sound.FRAMES_PER_LATENT,
+        "linear_bins": sound.LINEAR_BINS,
+        "logarithmic_bins": sound.LOGARITHMIC_BINS,
+        "magnitude_floor": sound.MAGNITUDE_FLOOR,
+        "stereo_bands": sound.STEREO_BANDS,
+        "stereo_energy_floor": sound.STEREO_ENERGY_FLOOR,
+        "latent_channels": LATENT_CHANNELS,
+        "encoder_width": ENCODER_WIDTH,
+        "encoder_blocks": ENCODER_BLOCKS,
+        "decoder_width": DECODER_WIDTH,
+        "decoder_blocks": DECODER_BLOCKS,
+        "hidden_ratio": HIDDEN_RATIO,
+    }
 
 
 def feature_weights() -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Writes the parity case of the spectral autoencoder: small random weights in the real layout, audio, features, latent, decoded features.
 
-    python recipes/autoencoder_golden.py OUT_DIR
+    python testing/pytorch/autoencoder_golden.py OUT_DIR
 """
 
 import json
@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 
 import spectral_autoencoder as autoencoder
 import spectral_features as features
-from export import autoencoder_config
 
 
 def main() -> None:
@@ -53,7 +52,7 @@ def main() -> None:
         "unwarp_last_rows": features.unwarp_matrix()[-4:],
     }
     save_file({name: value.contiguous() for name, value in golden.items()}, out / "golden.safetensors")
-    (out / "config.json").write_text(json.dumps(autoencoder_config(), indent=1) + "\n")
+    (out / "config.json").write_text(json.dumps(autoencoder.configuration(), indent=1) + "\n")
     (out / "stereo_band_edges.json").write_text(json.dumps(features.stereo_band_edges()) + "\n")
 
 
