@@ -140,14 +140,11 @@ impl BaseModel {
         }
     }
 
-    /// What the beat of a clip is drawn from whose prompt has tags and no tempo; none if the prompt has one or the base does not tell.
+    /// The tempi and metres that the tags of a prompt have in common, and the prompt's own metre if it names one; none if no tag tells.
     pub fn rhythm(&self, prompt: &Prompt) -> Option<Rhythm> {
         let Conditioning::Tags { rhythms, .. } = &self.conditioning else {
             return None;
         };
-        if prompt.tempo_bpm.is_some() {
-            return None;
-        }
         let of_tags = prompt
             .tags
             .iter()

@@ -319,7 +319,7 @@ fn how_to_name(base: &BaseIdentity, flag: &str) -> String {
 /// Whether it was the base inside an earlier program.
 fn is_earlier_embedded(base: &BaseIdentity) -> bool {
     let embedded = embedded_facts().map(|facts| facts.identity);
-    embedded.is_ok_and(|own| own.name == base.name && own.sha256 != base.sha256)
+    embedded.is_ok_and(|own| own.name == base.name && base.version < own.version)
 }
 
 /// The name comes from a file, and goes to a terminal.

@@ -31,9 +31,16 @@ impl Rhythm {
         for (_, beats_per_bar) in pieces {
             *metres.entry(*beats_per_bar).or_insert(0.0) += 1.0 / pieces.len() as f64;
         }
+        let (slowest_bpm, fastest_bpm) = (tempi[last / 10], tempi[last - last / 10]);
+        // Whole numbers between them, or the one that is nearest.
+        let whole = (slowest_bpm.ceil(), fastest_bpm.floor());
+        let (slowest_bpm, fastest_bpm) = match whole.0 <= whole.1 {
+            true => whole,
+            false => (slowest_bpm.round(), slowest_bpm.round()),
+        };
         Some(Self {
-            slowest_bpm: tempi[last / 10].ceil(),
-            fastest_bpm: tempi[last - last / 10].floor(),
+            slowest_bpm,
+            fastest_bpm,
             metres,
         })
     }
@@ -45,15 +52,20 @@ impl Rhythm {
     pub(crate) fn check(&self) -> Result<(), String> {
         let are_tempi = TEMPO_RANGE_BPM.contains(&self.slowest_bpm)
             && TEMPO_RANGE_BPM.contains(&self.fastest_bpm);
-        if !are_tempi {
+        if !are_tempi || self.slowest_bpm > self.fastest_bpm {
             return Err(format!(
                 "tempi of {} to {} BPM are not possible",
                 self.slowest_bpm, self.fastest_bpm
             ));
         }
-        let mut beats = self.metres.keys();
-        match beats.find(|beats| !(1..=MOST_BEATS_PER_BAR).contains(*beats)) {
-            Some(beats) => Err(format!("a metre of {beats} beats is not possible")),
+        let is_wrong = |(beats, share): &(&usize, &f64)| {
+            !(1..=MOST_BEATS_PER_BAR).contains(*beats) || !(0.0..=1.0).contains(*share)
+        };
+        match self.metres.iter().find(is_wrong) {
+            Some((beats, share)) => Err(format!(
+                "a metre of {beats} beats with a share of {share} is not possible"
+            )),
+            None if self.metres.is_empty() => Err("there is no metre".to_owned()),
             None => Ok(()),
         }
     }
@@ -169,7 +181,19 @@ mod tests {
                 .unwrap_err()
                 .contains("0 to 100")
         );
-        assert!(rhythm(60.0, f64::NAN, &[]).check().is_err());
+        for wrong in [
+            rhythm(60.0, f64::NAN, &[(4, 1.0)]),
+            rhythm(100.0, 60.0, &[(4, 1.0)]),
+            rhythm(60.0, 100.0, &[]),
+            rhythm(60.0, 100.0, &[(4, f64::NAN)]),
+        ] {
+            assert!(wrong.check().is_err(), "{wrong:?}");
+        }
+        let alike = Rhythm::of_pieces(&[(100.5, 4); 3]).unwrap();
+        assert_eq!(
+            (alike.slowest_bpm, alike.check()),
+            (alike.fastest_bpm, Ok(()))
+        );
         assert!(
             rhythm(60.0, 100.0, &[(7, 1.0)])
                 .check()

@@ -69,7 +69,7 @@ pub fn train(run: &AutoencoderRun<'_>, progress: &mut dyn Progress) -> Result<Ou
         });
     }
     let origin = BTreeMap::from([
-        ("first values", start::origin(run.start)),
+        (start::ORIGIN, start::origin(run.start)),
         ("corpus", run.corpus.sha256.clone()),
         ("number of pieces", run.pieces.to_string()),
         ("configuration", description(run.config)),

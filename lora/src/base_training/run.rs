@@ -13,6 +13,7 @@ use journal::{Journal, JournalOptions, Record, Remark, Report, StepRecord, Valid
 use nn::{AdamW, AdamWOptions, Muon, MuonOptions, clip_factor};
 use serde::{Deserialize, Serialize};
 
+use super::start;
 use super::variables::Variables;
 use crate::error::LoraError;
 use crate::progress::Progress;
@@ -498,7 +499,9 @@ fn read(path: &Path, fresh: &State) -> Result<(State, BTreeMap<String, Tensor>),
 fn differences(saved: &State, asked: &State) -> Vec<String> {
     let mut found = Vec::new();
     for (name, value) in &asked.origin {
-        if saved.origin.get(name) != Some(value) {
+        let before = saved.origin.get(name).map(String::as_str);
+        let before = before.or((name == start::ORIGIN).then_some(start::NO_ORIGIN));
+        if before != Some(value) {
             found.push(format!("another {name}"));
         }
     }

@@ -28,9 +28,14 @@ pub struct Start {
     tensors: BTreeMap<String, Tensor>,
 }
 
+/// What the origin of a run calls the base that it began with.
+pub(super) const ORIGIN: &str = "base to begin with (--start-from)";
+/// What it says of runs that began with none; those from before there was a choice say nothing.
+pub(super) const NO_ORIGIN: &str = "none";
+
 /// What a run began with, for the comparison when it is resumed.
 pub(super) fn origin(start: Option<&Start>) -> String {
-    start.map_or_else(|| "none".to_owned(), |start| start.sha256.clone())
+    start.map_or_else(|| NO_ORIGIN.to_owned(), |start| start.sha256.clone())
 }
 
 impl Start {

@@ -68,7 +68,7 @@ pub fn train(run: &TransformerRun<'_>, progress: &mut dyn Progress) -> Result<Ou
         });
     }
     let origin = BTreeMap::from([
-        ("first values", start::origin(run.start)),
+        (start::ORIGIN, start::origin(run.start)),
         ("corpus", run.corpus.sha256.clone()),
         ("autoencoder", run.autoencoder.id().to_owned()),
         ("vocabulary", run.tags.join(",")),
@@ -193,7 +193,11 @@ fn rhythms(run: &TransformerRun<'_>) -> BTreeMap<String, Rhythm> {
         // A corpus may hold what no prompt can ask for.
         rhythm.check().is_ok().then(|| (tag.clone(), rhythm))
     };
-    let of_sound = run.tags.iter().filter(|tag| !tag.contains(':'));
+    let has_value = |tag: &&String| {
+        let kinds = ["tempo:", "key:", "metre:", "bars:"];
+        kinds.iter().any(|kind| tag.starts_with(kind))
+    };
+    let of_sound = run.tags.iter().filter(|tag| !has_value(tag));
     of_sound.filter_map(of_tag).collect()
 }
 

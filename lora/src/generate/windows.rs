@@ -11,7 +11,7 @@ pub(super) struct Limits {
     pub(super) longest: usize,
 }
 
-/// Crops that the embedded base was trained at (`LENGTHS` of `base_training/transformer/batch.rs`).
+/// Crops that the embedded base was trained at (`LENGTHS` of `base_training/transformer/batch.rs`; the first one's longest had 258).
 pub(super) const OWN: Limits = Limits {
     shortest: 130,
     longest: 258,

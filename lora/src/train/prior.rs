@@ -37,6 +37,7 @@ pub(super) fn pieces(
             None => style::of_tags(base, &own_tags, &[])?,
             Some(_) => style::of_vector(base, vector.map(Vec::as_slice), &[])?,
         };
+        // Without a beat grid, as the pieces beside which they are learned.
         let request = Request::plain(base, style, secs.min(base.most_secs()));
         let seed = FIRST_SEED + number as u64;
         let mut silent = StopOnly(progress);

@@ -80,20 +80,25 @@ impl Asked {
 
     fn of_tags(arguments: &Arguments, given: Given, base: &BaseModel) -> Result<Self> {
         let mut prompt = base.tags().parse(&arguments.prompt)?;
-        let length = loop_length(arguments.bars, &prompt)?;
+        let rhythm = base.rhythm(&prompt);
+        // A waltz has three beats, whether its prompt says so or not.
+        let beats_per_bar = (prompt.beats_per_bar)
+            .or_else(|| rhythm.as_ref()?.beats_per_bar())
+            .unwrap_or(DEFAULT_BEATS_PER_BAR);
+        let length = loop_length(arguments.bars, &prompt, beats_per_bar)?;
         if let Some(length) = &length {
             prompt.tags = bars::tags(base, &arguments.prompt, length, None)?;
         }
         let pulse = prompt.tempo_bpm.map(|tempo_bpm| PulseGrid {
             tempo_bpm,
-            beats_per_bar: prompt.beats_per_bar.unwrap_or(DEFAULT_BEATS_PER_BAR),
+            beats_per_bar,
         });
         let seconds = length_secs(arguments.seconds, prompt.bars, pulse)?;
         let frames = (seconds / base.frame_secs()).ceil() as usize + 1;
         let tokens = pulse.map(|pulse| base.pulse_tokens(&pulse, frames));
         // What is kept of a recording has a beat of its own.
         let is_new = arguments.edit.is_none() && arguments.r#continue.is_none();
-        let rhythm = base.rhythm(&prompt).filter(|_| is_new);
+        let rhythm = rhythm.filter(|_| is_new && pulse.is_none());
         if let Some(rhythm) = &rhythm {
             tell(rhythm_line(rhythm));
         }
@@ -278,7 +283,7 @@ fn lyrics_line(sung: &Sung, base: &BaseModel) -> String {
 }
 
 /// What --bars asks for.
-fn loop_length(bars: Option<u16>, prompt: &Prompt) -> Result<Option<Length>> {
+fn loop_length(bars: Option<u16>, prompt: &Prompt, beats_per_bar: usize) -> Result<Option<Length>> {
     let Some(bars) = bars else {
         return Ok(None);
     };
@@ -287,7 +292,7 @@ fn loop_length(bars: Option<u16>, prompt: &Prompt) -> Result<Option<Length>> {
     };
     let length = Length {
         bars: u32::from(bars),
-        beats: prompt.beats_per_bar.unwrap_or(DEFAULT_BEATS_PER_BAR) as u32,
+        beats: beats_per_bar as u32,
         unit: 4,
         tempo_bpm,
     };

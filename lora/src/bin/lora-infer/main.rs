@@ -343,6 +343,10 @@ fn make(
             false => &clip.base_path,
         };
         audio::write_wav(path, &sound, SampleFormat::I16)?;
+        if let Some(rhythm) = way.request.rhythm.as_ref().filter(|_| way.length.is_none()) {
+            let tempo_bpm = rhythm.tempo_bpm(clip.seed);
+            tell(format_args!("{}: {tempo_bpm} BPM", path.display()));
+        }
         print_lines([path.display()])?;
     }
     Ok(())

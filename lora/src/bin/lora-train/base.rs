@@ -153,7 +153,7 @@ pub(crate) struct ExportArguments {
     #[arg(long, value_name = "FILE")]
     transformer: PathBuf,
     /// Name that adapters record.
-    #[arg(long, default_value = "lorelei-base", value_name = "NAME")]
+    #[arg(long, default_value = "my-base", value_name = "NAME")]
     name: String,
     /// Version that adapters record.
     #[arg(long, value_name = "N")]

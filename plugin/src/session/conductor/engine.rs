@@ -210,6 +210,7 @@ impl Conductor {
             }
             FromEngine::Failed { job, problem } => {
                 if let Some(job) = self.end_job(job) {
+                    self.give_recordings_back(&job.work);
                     self.give_up(&job, Some(problem.text));
                 }
             }

@@ -275,6 +275,7 @@ impl Conductor {
             && let Some(job) = self.end_job(id)
         {
             // The message about the engine says it all.
+            self.give_recordings_back(&job.work);
             self.give_up(&job, None);
         }
         self.is_changed = true;
@@ -295,12 +296,14 @@ impl Conductor {
             }
         }
         if let Some(problem) = problem {
-            if let Work::Learn(request) = &job.work {
-                let earlier = self.view.not_learned.as_ref();
-                let number = earlier.map_or(0, |(number, _)| *number) + 1;
-                self.view.not_learned = Some((number, request.clone()));
-            }
-            let problem = self.without_folders(problem);
+            let problem = match &job.work {
+                // It stands before the problem.
+                Work::AddAdapter(path) => {
+                    let named = format!("{}: ", path.display());
+                    problem.strip_prefix(&named).unwrap_or(&problem).to_owned()
+                }
+                _ => self.without_folders(problem),
+            };
             let what = match &job.work {
                 Work::Clip { slot, .. } if *slot < VARIATIONS => {
                     format!("Clip {}", slot + 1)
@@ -308,7 +311,10 @@ impl Conductor {
                 Work::Clip { slot, .. } => format!("Pad {}", ["A", "B"][(slot - FIRST_PAD).min(1)]),
                 Work::Learn(request) => format!("Learning “{}”", request.name),
                 Work::Resume(run) => format!("Learning, run {run}"),
-                Work::AddAdapter(path) => path.display().to_string(),
+                Work::AddAdapter(path) => {
+                    let name = path.file_name().unwrap_or(path.as_os_str());
+                    name.to_string_lossy().into_owned()
+                }
             };
             self.tell(MessageKind::Problem, format!("{what}: {problem}"));
         }

@@ -66,24 +66,35 @@ impl Conductor {
     }
 
     pub(super) fn learn(&mut self, name: String, recordings: Vec<PathBuf>, steps: Option<u32>) {
-        if recordings.is_empty() || recordings.len() > MOST_RECORDINGS {
-            self.tell(
-                MessageKind::Problem,
-                format!(
-                    "{} recordings cannot be learned from; give 1 to {MOST_RECORDINGS} files or folders.",
-                    recordings.len()
-                ),
-            );
-            return;
-        }
         let base = self.with_project(|project| project.base.clone());
-        self.ask(Work::Learn(LearnRequest {
+        let request = LearnRequest {
             name,
             recordings,
             base,
             steps,
-        }));
+        };
+        let count = request.recordings.len();
+        if !(1..=MOST_RECORDINGS).contains(&count) {
+            self.give_recordings_back(&Work::Learn(request));
+            self.tell(
+                MessageKind::Problem,
+                format!(
+                    "{count} recordings cannot be learned from; give 1 to {MOST_RECORDINGS} files or folders.",
+                ),
+            );
+            return;
+        }
+        self.ask(Work::Learn(request));
         self.say_if_here(&ToEngine::ListRuns);
+    }
+
+    /// What a training that did not begin was asked to learn goes back to the editor. One that began is among the runs that can go on.
+    pub(super) fn give_recordings_back(&mut self, work: &Work) {
+        if let Work::Learn(request) = work {
+            let earlier = self.view.not_learned.as_ref();
+            let number = earlier.map_or(0, |(number, _)| *number) + 1;
+            self.view.not_learned = Some((number, request.clone()));
+        }
     }
 
     pub(super) fn resume_learning(&mut self, run: String) {
