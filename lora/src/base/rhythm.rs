@@ -29,8 +29,11 @@ impl Rhythm {
         let last = tempi.len().checked_sub(1)?;
         let mut metres = BTreeMap::new();
         for (_, beats_per_bar) in pieces {
-            *metres.entry(*beats_per_bar).or_insert(0.0) += 1.0 / pieces.len() as f64;
+            *metres.entry(*beats_per_bar).or_insert(0.0) += 1.0;
         }
+        metres
+            .values_mut()
+            .for_each(|count| *count /= pieces.len() as f64);
         let (slowest_bpm, fastest_bpm) = (tempi[last / 10], tempi[last - last / 10]);
         // Whole numbers between them, or the one that is nearest.
         let whole = (slowest_bpm.ceil(), fastest_bpm.floor());
@@ -58,8 +61,9 @@ impl Rhythm {
                 self.slowest_bpm, self.fastest_bpm
             ));
         }
+        // Shares of many pieces add up to one but for rounding.
         let is_wrong = |(beats, share): &(&usize, &f64)| {
-            !(1..=MOST_BEATS_PER_BAR).contains(*beats) || !(0.0..=1.0).contains(*share)
+            !(1..=MOST_BEATS_PER_BAR).contains(*beats) || !(0.0..=1.0 + 1e-6).contains(*share)
         };
         match self.metres.iter().find(is_wrong) {
             Some((beats, share)) => Err(format!(
