@@ -103,18 +103,3 @@ class SpectralAutoencoder(nn.Module):
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
         return self.unweigh(self.decoder(latent * self.latent_scale + self.latent_mean))
-
-    def initialise_from_principal_components(self, features: torch.Tensor) -> torch.Tensor:
-        """Closed form on [vectors, FEATURES]; returns the explained share of weighted variance."""
-        self.feature_mean.copy_(features.mean(0))
-        weighted = self.weigh(features)
-        covariance = weighted.T @ weighted / weighted.shape[0]
-        values, vectors = torch.linalg.eigh(covariance.double())
-        values, vectors = values.flip(0)[:LATENT_CHANNELS], vectors.flip(1)[:, :LATENT_CHANNELS]
-        deviation = values.sqrt()
-        with torch.no_grad():
-            self.encoder.skip.weight.copy_((vectors / deviation).T)
-            self.decoder.skip.weight.copy_(vectors * deviation)
-            nn.init.zeros_(self.encoder.skip.bias)
-            nn.init.zeros_(self.decoder.skip.bias)
-        return values.sum() / torch.trace(covariance)

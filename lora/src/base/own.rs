@@ -10,7 +10,6 @@ use checkpoint::TensorFile;
 use dit::diffrhythm::DiffusionTransformer;
 use nn::{WeightPrecision, Weights};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use vae::SpectralAutoencoder;
 
 use super::pulse::MOST_PULSES_PER_BEAT;
@@ -18,7 +17,7 @@ use super::tags::MOST_BEATS_PER_BAR;
 use super::{BaseModel, Conditioning, Rhythm, TagVocabulary};
 use crate::adapter::BaseIdentity;
 use crate::error::LoraError;
-use crate::hexadecimal::hexadecimal;
+use crate::hexadecimal::sha256;
 use crate::models::OWN_DESCRIPTION;
 use crate::tensor_file;
 
@@ -209,10 +208,6 @@ pub(crate) fn describe(bytes: &[u8]) -> Result<Description, String> {
     let transformer = description.transformer.validate();
     transformer.map_err(|error| format!("its configuration is impossible: {error}"))?;
     Ok(description)
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    hexadecimal(Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use dit::diffrhythm::Config;
 use nn::Stream;
-use sha2::{Digest, Sha256};
 use vae::SpectralConfig;
 
 use super::sizes::BaseSizes;
@@ -14,7 +13,7 @@ use super::transformer::TAG_VECTORS;
 use super::variables::Given;
 use crate::base::{Description, MOST_BEATS_PER_BAR, describe};
 use crate::error::LoraError;
-use crate::hexadecimal::hexadecimal;
+use crate::hexadecimal;
 
 /// The table of the beat grid's tokens: one row for none, then one a pulse.
 const TOKEN_VECTORS: &str = "transformer.text_embed.text_embed.weight";
@@ -55,7 +54,7 @@ impl Start {
         }
         Ok(Self {
             path: path.to_owned(),
-            sha256: hexadecimal(Sha256::digest(&bytes)),
+            sha256: hexadecimal::sha256(&bytes),
             description,
             tensors,
         })
