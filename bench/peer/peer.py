@@ -15,7 +15,7 @@ import time
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 REFERENCE = pathlib.Path(__file__).resolve().parents[2] / "testing/pytorch"
-BASE = pathlib.Path(__file__).resolve().parents[2] / "lora/base/lorelei-base-2.safetensors"
+BASE = pathlib.Path(__file__).resolve().parents[2] / "lora/base/lorelei-base.safetensors"
 EMBEDDED_FRAMES, EMBEDDED_BATCH, STEPS, GUIDANCE = 130, 8, 24, 3.0
 
 

@@ -17,7 +17,7 @@ use crate::transformer::attach;
 
 const FILE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/../lora/base/lorelei-base-2.safetensors"
+    "/../lora/base/lorelei-base.safetensors"
 );
 /// 6 s.
 const FRAMES: usize = 130;

@@ -163,7 +163,7 @@ pub struct Score {
     pub key: Key,
     /// One letter for each section: `I`ntro, `A`, `B`, `O`utro, `E`nding.
     pub form: String,
-    /// Tags from [`crate::vocabulary::TAGS`], in that order.
+    /// Tags from [`crate::vocabulary::tags`], in that order.
     pub tags: Vec<&'static str>,
     /// The whole length with its tail.
     pub duration_secs: f64,

@@ -35,9 +35,8 @@ pub const MINOR_KEYS: [&str; 12] = [
     "key:b-minor",
 ];
 
-/// All tags. The index of a tag is its row in a model's table: only ever append.
-pub const TAGS: &[&str] = &[
-    // Styles.
+/// The families that a base hears.
+pub const STYLES: &[&str] = &[
     "house",
     "ambient",
     "chiptune",
@@ -52,7 +51,10 @@ pub const TAGS: &[&str] = &[
     "string-ensemble",
     "synthwave",
     "blues",
-    // Instruments.
+];
+
+/// What plays.
+pub const INSTRUMENTS: &[&str] = &[
     "piano",
     "electric-piano",
     "guitar",
@@ -79,7 +81,10 @@ pub const TAGS: &[&str] = &[
     "pad",
     "arpeggio",
     "lead",
-    // Moods and textures.
+];
+
+/// Moods and textures.
+pub const MOODS: &[&str] = &[
     "calm",
     "bright",
     "dark",
@@ -92,7 +97,10 @@ pub const TAGS: &[&str] = &[
     "swung",
     "reverberant",
     "dry",
-    // Tempo to the nearest ten.
+];
+
+/// Tempo to the nearest ten.
+pub const TEMPI: &[&str] = &[
     "tempo:60",
     "tempo:70",
     "tempo:80",
@@ -106,48 +114,42 @@ pub const TAGS: &[&str] = &[
     "tempo:160",
     "tempo:170",
     "tempo:180",
-    // Keys.
-    "key:c-major",
-    "key:d-flat-major",
-    "key:d-major",
-    "key:e-flat-major",
-    "key:e-major",
-    "key:f-major",
-    "key:f-sharp-major",
-    "key:g-major",
-    "key:a-flat-major",
-    "key:a-major",
-    "key:b-flat-major",
-    "key:b-major",
-    "key:c-minor",
-    "key:c-sharp-minor",
-    "key:d-minor",
-    "key:e-flat-minor",
-    "key:e-minor",
-    "key:f-minor",
-    "key:f-sharp-minor",
-    "key:g-minor",
-    "key:g-sharp-minor",
-    "key:a-minor",
-    "key:b-flat-minor",
-    "key:b-minor",
-    // Bars in a phrase.
-    "bars:1",
-    "bars:2",
-    "bars:4",
-    "bars:8",
-    "bars:16",
-    // Beats in a bar.
-    "metre:2",
-    "metre:3",
-    "metre:4",
-    "metre:5",
-    "metre:6",
 ];
+
+/// Bars in a phrase.
+pub const PHRASES: &[&str] = &["bars:1", "bars:2", "bars:4", "bars:8", "bars:16"];
+
+/// Beats in a bar.
+pub const METRES: &[&str] = &["metre:2", "metre:3", "metre:4", "metre:5", "metre:6"];
+
+/// All tags. A base holds its own list, in the order of its vectors, so that this one may grow anywhere; styles come first, because training asks for the
+/// first tag of a piece most often.
+const LISTS: [&[&str]; 8] = [
+    STYLES,
+    INSTRUMENTS,
+    MOODS,
+    TEMPI,
+    &MAJOR_KEYS,
+    &MINOR_KEYS,
+    PHRASES,
+    METRES,
+];
+
+/// The lists that people choose from, with what they call them. The others are values, such as `tempo:90`.
+pub const GROUPS: [(&str, &[&str]); 3] = [
+    ("Styles", STYLES),
+    ("Instruments", INSTRUMENTS),
+    ("Moods", MOODS),
+];
+
+/// All tags; those of a piece are in this order.
+pub fn tags() -> impl Iterator<Item = &'static str> {
+    LISTS.into_iter().flatten().copied()
+}
 
 /// A tag's row.
 pub fn index(tag: &str) -> Option<usize> {
-    TAGS.iter().position(|known| *known == tag)
+    tags().position(|known| known == tag)
 }
 
 /// The tag of the nearest tempo of ten, within 60 to 180.
@@ -167,15 +169,12 @@ pub fn metre_tag(beats_per_bar: usize) -> Option<&'static str> {
 }
 
 fn find(tag: &str) -> Option<&'static str> {
-    index(tag).map(|row| TAGS[row])
+    tags().find(|known| *known == tag)
 }
 
 /// The known ones of `tags`, once each, in the vocabulary's order.
 pub(crate) fn ordered(tags: &[&str]) -> Vec<&'static str> {
-    TAGS.iter()
-        .copied()
-        .filter(|known| tags.contains(known))
-        .collect()
+    self::tags().filter(|known| tags.contains(known)).collect()
 }
 
 #[cfg(test)]
@@ -184,8 +183,9 @@ mod tests {
 
     #[test]
     fn tags_are_unique_and_tempo_rounds() {
-        let unique: std::collections::BTreeSet<_> = TAGS.iter().collect();
-        assert_eq!(unique.len(), TAGS.len());
+        let unique: std::collections::BTreeSet<_> = tags().collect();
+        assert_eq!(unique.len(), tags().count());
+        assert!(tags().take(STYLES.len()).eq(STYLES.iter().copied()));
         assert_eq!(tempo_tag(124.9), Some("tempo:120"));
         assert_eq!(tempo_tag(300.0), Some("tempo:180"));
         assert_eq!(bars_tag(4), Some("bars:4"));

@@ -9,11 +9,10 @@ use lora::base::{BaseModel, Outline, embedded_facts};
 use lora::generate::bars::CLIP_SECS;
 use lora::models::{EMBEDDED_NAME, Hub, KNOWN_MODELS, KnownModel, ModelChoice, ModelFiles};
 use lora::progress::Progress;
-use protocol::{BaseInfo, Problem, ProblemKind};
+use protocol::{BaseInfo, Problem, ProblemKind, TagGroup};
 
 use crate::memory::EMBEDDED_BYTES;
 use crate::problem::{Ending, of_lora, problem};
-use crate::tag_groups;
 
 /// A base that nobody asks for is dropped after this long.
 const IDLE: Duration = Duration::from_secs(120);
@@ -68,7 +67,7 @@ pub(crate) fn list() -> Vec<BaseInfo> {
     let embedded = facts.map(|facts| BaseInfo {
         name: EMBEDDED_NAME.to_owned(),
         title: format!("Lorelei's own, version {}", facts.identity.version),
-        groups: tag_groups::of(&facts.tags),
+        groups: facts.tag_groups.into_iter().map(group_of).collect(),
         tags: facts.tags,
         is_installed: true,
         most_secs: *CLIP_SECS.end(),
@@ -84,6 +83,13 @@ pub(crate) fn list() -> Vec<BaseInfo> {
     let mut bases: Vec<BaseInfo> = embedded.into_iter().collect();
     bases.extend(KNOWN_MODELS.iter().map(released));
     bases
+}
+
+fn group_of(group: lora::base::TagGroup) -> TagGroup {
+    TagGroup {
+        title: group.title,
+        tags: group.tags,
+    }
 }
 
 fn is_installed(known: &KnownModel, hub: &Hub) -> bool {

@@ -135,10 +135,6 @@ impl preprocess::Progress for Cutting<'_> {
         self.with(|progress| progress.advance());
     }
 
-    fn skipped(&self, skipped: &preprocess::Skipped) {
-        self.with(|progress| progress.note(&format!("left out: {}", skipped.reason)));
-    }
-
     fn notice(&self, text: &str) {
         self.with(|progress| progress.note(text));
     }
@@ -177,11 +173,13 @@ fn cut(
                 error @ (preprocess::CutError::NoAudio { .. }
                 | preprocess::CutError::EmptyInput { .. }),
             ) => {
-                told.note(&error.to_string());
                 skipped.push(error.to_string());
                 continue;
             }
-            Err(error) => return Err(of_cutting(&error).into()),
+            Err(error) => {
+                tell_left_out(told, &skipped);
+                return Err(of_cutting(&error).into());
+            }
         };
         if report.is_interrupted || stop.load(Ordering::Relaxed) {
             return Err(Ending::Stopped);
@@ -201,9 +199,17 @@ fn cut(
         );
         return Err(problem(ProblemKind::BadRequest, text).into());
     }
+    tell_left_out(told, &skipped);
     let mark = run.cut_mark();
     std::fs::write(&mark, b"").map_err(|error| of_writing(&mark, &error))?;
     Ok(())
+}
+
+/// Not as they are found: where nothing is left to learn from, the problem names them.
+fn tell_left_out(told: &mut Told, skipped: &[String]) {
+    for reason in skipped {
+        told.note(&format!("left out: {reason}"));
+    }
 }
 
 fn of_cutting(error: &preprocess::CutError) -> Problem {

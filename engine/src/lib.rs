@@ -31,7 +31,6 @@ mod queue;
 mod runs;
 mod server;
 mod sources;
-mod tag_groups;
 
 pub use making::{Asked, make_clip};
 pub use server::{Options, run};

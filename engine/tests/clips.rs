@@ -44,7 +44,7 @@ fn a_clip_has_its_exact_length_and_the_same_recipe_the_same_bytes() {
         }
         assert_eq!(clip.key, filled.key());
         assert!(!filled.engine.is_empty() && filled.base.identity.is_some());
-        assert_eq!((filled.steps, filled.guidance), (Some(2), Some(2.0)));
+        assert_eq!((filled.steps, filled.guidance), (Some(2), Some(1.0)));
     }
     // From the cache at once, and after it was emptied to the same bytes.
     let (clip, filled) = plugin.made(4, &recipe(1));

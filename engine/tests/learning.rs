@@ -57,12 +57,32 @@ fn learn(plugin: &Plugin, job: u64, request: LearnRequest) {
 }
 
 fn learned(plugin: &Plugin, wanted: u64) -> Result<AdapterInfo, Option<Problem>> {
-    plugin.wait_for("an adapter", |message| match message {
+    plugin.wait_for("an adapter", |message| end_of(message, wanted))
+}
+
+fn end_of(message: FromEngine, wanted: u64) -> Option<Result<AdapterInfo, Option<Problem>>> {
+    match message {
         FromEngine::Learned { job, adapter } if job == wanted => Some(Ok(adapter)),
         FromEngine::Failed { job, problem } if job == wanted => Some(Err(Some(problem))),
         FromEngine::Stopped { job } if job == wanted => Some(Err(None)),
         _ => None,
-    })
+    }
+}
+
+/// What is said of a training beside its progress, and its end.
+fn notes_until_learned(
+    plugin: &Plugin,
+    wanted: u64,
+) -> (Vec<String>, Result<AdapterInfo, Option<Problem>>) {
+    let mut notes = Vec::new();
+    let ended = plugin.wait_for("an adapter", |message| match message {
+        FromEngine::Note { job, text } if job == wanted => {
+            notes.push(text);
+            None
+        }
+        other => end_of(other, wanted),
+    });
+    (notes, ended)
 }
 
 fn wait_for_step(plugin: &Plugin, job: u64, step: u64) {
@@ -231,8 +251,22 @@ fn what_cannot_be_learned_from_is_named() {
     ];
     for (job, (recordings, word)) in cases.into_iter().enumerate() {
         learn(&plugin, job as u64, request(recordings));
-        let problem = learned(&plugin, job as u64).unwrap_err().unwrap();
+        let (notes, ended) = notes_until_learned(&plugin, job as u64);
+        let problem = ended.unwrap_err().unwrap();
         assert!(problem.text.contains(word), "{word}: {}", problem.text);
+        assert_eq!(notes, [""; 0], "the problem names them");
     }
     assert!(runs(&plugin).is_empty());
+    // Where there is something to learn from, what was left out is named beside it, once.
+    let good = recordings(&home);
+    std::fs::write(good.join("torn.wav"), b"RIFF....WAVE").unwrap();
+    let asked = LearnRequest {
+        steps: Some(1),
+        ..request(vec![good])
+    };
+    learn(&plugin, 9, asked);
+    let (notes, ended) = notes_until_learned(&plugin, 9);
+    ended.unwrap();
+    let torn = notes.iter().filter(|note| note.contains("torn.wav"));
+    assert_eq!(torn.count(), 1, "{notes:?}");
 }

@@ -162,6 +162,16 @@ fn asked_to_end_it_tells_its_clients() {
 }
 
 #[test]
+fn the_protocols_version_changes_with_the_embedded_base() {
+    let base = lora::base::embedded_facts().unwrap().identity;
+    assert_eq!(
+        (protocol::PROTOCOL_VERSION, base.version),
+        (3, 3),
+        "raise PROTOCOL_VERSION with the base, else a newer plugin is served by an older engine that still runs"
+    );
+}
+
+#[test]
 fn bases_and_their_tags_are_listed() {
     let home = Home::new(IDLE);
     let plugin = home.connect();
@@ -172,6 +182,18 @@ fn bases_and_their_tags_are_listed() {
     });
     assert_eq!(bases[0].name, "embedded");
     assert!(bases[0].is_installed && bases[0].tags.iter().any(|tag| tag == "lofi"));
+    let groups = bases[0].groups.iter();
+    let groups: Vec<(&str, &str)> = groups
+        .map(|group| (group.title.as_str(), group.tags[0].as_str()))
+        .collect();
+    assert_eq!(
+        groups,
+        [
+            ("Styles", "house"),
+            ("Instruments", "piano"),
+            ("Moods", "calm")
+        ]
+    );
     assert!(
         bases
             .iter()

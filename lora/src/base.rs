@@ -31,8 +31,8 @@ use crate::progress::{Progress, Silent};
 pub use diffrhythm::SongBase;
 pub use outline::{LayerOutline, Outline};
 pub(crate) use own::EMBEDDED_SHA256;
-pub(crate) use own::{Description, FORMAT, check_pulses, describe};
-pub use own::{EmbeddedFacts, embedded_facts};
+pub(crate) use own::{Description, FORMAT, check_groups, check_pulses, describe};
+pub use own::{EmbeddedFacts, TagGroup, embedded_facts};
 pub use pulse::PulseGrid;
 pub(crate) use pulse::token as pulse_token;
 pub use rhythm::Rhythm;
@@ -46,7 +46,7 @@ const CLIP_POSITION: f64 = 1.0 / 3.0;
 
 /// Steps and guidance of bases that are asked with tags.
 const TAGS_STEPS: usize = 12;
-const TAGS_GUIDANCE: f64 = 2.0;
+const TAGS_GUIDANCE: f64 = 1.0;
 
 /// A loaded base model.
 pub struct BaseModel {

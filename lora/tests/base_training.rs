@@ -9,8 +9,8 @@ use audio::{AudioBuffer, SampleFormat};
 use candle_core::Device;
 use checkpoint::TensorFile;
 use journal::Record;
-use lora::base::BaseModel;
-use lora::base_training::export::{self, FinishedAutoencoder};
+use lora::base::{BaseModel, TagGroup};
+use lora::base_training::export::{self, FinishedAutoencoder, Naming};
 use lora::base_training::{
     BaseSizes, Corpus, Course, Outcome, RunSettings, Start, autoencoder, transformer,
 };
@@ -134,6 +134,10 @@ impl Trial {
         self.folder.path().join(name)
     }
 
+    fn base(&self) -> PathBuf {
+        self.folder.path().join("base.safetensors")
+    }
+
     fn autoencoder(&self, name: &str, resume: bool, progress: &mut dyn Progress) -> Outcome {
         let folder = self.run_dir(name);
         let run = autoencoder::AutoencoderRun {
@@ -166,7 +170,11 @@ impl Trial {
         settings: &RunSettings,
         progress: &mut dyn Progress,
     ) -> Result<Outcome, lora::LoraError> {
-        let sound = self.run_dir("sound").join(autoencoder::AUTOENCODER_FILE);
+        // What begins with a base keeps its autoencoder.
+        let sound = match start {
+            Some(_) => self.base(),
+            None => self.run_dir("sound").join(autoencoder::AUTOENCODER_FILE),
+        };
         let sound = FinishedAutoencoder::open(&sound).unwrap();
         let tags = ["low", "high", "never"].map(str::to_owned);
         let folder = self.run_dir(name);
@@ -198,6 +206,18 @@ impl Trial {
 
     fn bytes(&self, name: &str, file: &str) -> Vec<u8> {
         std::fs::read(self.run_dir(name).join(file)).unwrap()
+    }
+}
+
+fn naming(version: u32) -> Naming {
+    Naming {
+        name: "tiny".to_owned(),
+        version,
+        tag_groups: vec![TagGroup {
+            title: "Pitches".to_owned(),
+            tags: vec!["high".to_owned(), "low".to_owned()],
+        }],
+        tag_groups_file: "groups.json".into(),
     }
 }
 
@@ -290,10 +310,10 @@ fn a_base_is_trained_from_nothing_and_generates() {
     assert!(seen > 40, "{seen}");
 
     // Both make a base, which is asked as any other.
-    let out = trial.folder.path().join("base.safetensors");
+    let out = trial.base();
     let sound = trial.run_dir("sound").join(autoencoder::AUTOENCODER_FILE);
     let flow = trial.run_dir("flow").join(transformer::TRANSFORMER_FILE);
-    export::write(&sound, &flow, ("tiny", 7), &out).unwrap();
+    export::write(&sound, &flow, naming(7), &out).unwrap();
     let base = BaseModel::open(out.to_str().unwrap(), &Device::Cpu).unwrap();
     assert_eq!(
         (base.identity().name.as_str(), base.identity().version),
@@ -323,6 +343,21 @@ fn a_base_is_trained_from_nothing_and_generates() {
     assert_eq!(rhythm("low, tempo:90").unwrap().beats_per_bar(), Some(4));
     assert_eq!(rhythm("never"), None);
 
+    // Groups are of its own tags.
+    let of_others = Naming {
+        tag_groups: vec![TagGroup {
+            title: "Instruments".to_owned(),
+            tags: vec!["theremin".to_owned()],
+        }],
+        ..naming(8)
+    };
+    let refused = export::write(&sound, &flow, of_others, &out).unwrap_err();
+    let refused = refused.to_string();
+    assert!(
+        refused.contains("theremin") && refused.contains("groups.json"),
+        "{refused}"
+    );
+
     // Trained further it begins where it stood, whatever else is drawn, and with a finer beat grid too.
     let start = Start::open(&out).unwrap();
     let mut finer = Trial {
@@ -340,6 +375,25 @@ fn a_base_is_trained_from_nothing_and_generates() {
     let (_, begun) = finer.losses("flow-further");
     assert!((begun - stood).abs() < 0.02 * stood, "{begun} {stood}");
     let trial = finer;
+    // The autoencoder of a base file goes into the next one as it is.
+    let next = trial.folder.path().join("next.safetensors");
+    let further = trial.run_dir("flow-further").join(file);
+    let refused = export::write(&sound, &further, naming(8), &next).unwrap_err();
+    assert!(refused.to_string().contains("another autoencoder"));
+    export::write(&out, &further, naming(8), &next).unwrap();
+    let [earlier, next] = [&out, &next].map(|path| TensorFile::open(path).unwrap());
+    let mut kept = 0;
+    for name in earlier
+        .names()
+        .filter(|name| name.starts_with("autoencoder."))
+    {
+        assert!(
+            earlier.bytes(name).unwrap() == next.bytes(name).unwrap(),
+            "{name}"
+        );
+        kept += 1;
+    }
+    assert!(kept > 10, "{kept}");
     let folder = trial.run_dir("sound-further");
     let run = autoencoder::AutoencoderRun {
         corpus: &trial.corpus,
@@ -389,7 +443,7 @@ fn a_base_is_trained_from_nothing_and_generates() {
     };
     autoencoder::train(&run, &mut Silent).unwrap();
     let other = trial.run_dir("other").join(autoencoder::AUTOENCODER_FILE);
-    let refused = export::write(&other, &flow, ("tiny", 7), &out)
+    let refused = export::write(&other, &flow, naming(7), &out)
         .unwrap_err()
         .to_string();
     assert!(refused.contains("another autoencoder"), "{refused}");

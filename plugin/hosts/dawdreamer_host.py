@@ -157,7 +157,7 @@ def state(arguments, host):
     # A gain that has just arrived where it goes may be a last bit off for a while.
     most = numpy.max(numpy.abs(again - expected))
     require(most < 1e-7, f"the saved state renders other samples, by {most} at most")
-    figure("state", f"{path.stat().st_size} bytes, samples equal")
+    figure("state", f"{path.stat().st_size} bytes, samples equal within 1e-7")
 
 
 def tempo_changes(host, clip):

@@ -1,6 +1,7 @@
-//! What the plugin without a DAW is started with.
+//! What the plugin without a DAW is started with, and its end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 static IS_THIS_PROGRAM: AtomicBool = AtomicBool::new(false);
 
@@ -12,6 +13,22 @@ pub fn begin() {
 /// Whether it is.
 pub(crate) fn is_this_program() -> bool {
     IS_THIS_PROGRAM.load(Ordering::Relaxed)
+}
+
+/// How long the frame around the plugin may take to end after its window; without anything in its way it takes a tenth of a second.
+const ENDING_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The window is closed: the program ends, in time. JACK's library answers one request of a client at a time, and the frame makes two when it ends: its audio
+/// thread takes its leave while another thread takes the client from the server. If both ask at once, both wait for ever. Server and engine forget clients
+/// that are gone.
+pub(crate) fn end_in_time(is_well: bool) {
+    if !is_this_program() {
+        return;
+    }
+    std::thread::spawn(|| {
+        std::thread::sleep(ENDING_PATIENCE);
+        std::process::exit(i32::from(!is_well));
+    });
 }
 
 /// What a JACK server decides for all its clients.

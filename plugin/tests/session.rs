@@ -452,6 +452,22 @@ fn exported_clips_get_free_names_and_the_same_samples() {
     let exported = audio::read(&second).unwrap();
     assert_eq!(clip.channels, exported.channels);
     assert_eq!(clip.sample_rate_hz, exported.sample_rate_hz);
+    // Another clip in its place was not written: a drag must not bring the one before.
+    instance.say(Command::Remake {
+        slot: 0,
+        reseed: true,
+    });
+    let again = instance.wait(
+        "another clip",
+        |view| matches!(&view.slots[0], SlotState::Ready { path: other, .. } if other != path),
+    );
+    assert_eq!(again.exported[0], None);
+    instance.say(Command::Undo);
+    let before = instance.wait(
+        "the first clip",
+        |view| matches!(&view.slots[0], SlotState::Ready { path: other, .. } if other == path),
+    );
+    assert_eq!(before.exported[0], Some(second));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 The network is the reference's (testing/pytorch/diffusion_transformer.py); loss, style, optimizer, schedule and clipping are written here anew, from
 the settings alone. Prints the losses on the held-out songs as a line of JSON.
 
-    python xtask/peer/loss_curve.py FOLDER --base lora/base/lorelei-base-2.safetensors --every 50
+    python xtask/peer/loss_curve.py FOLDER --base lora/base/lorelei-base.safetensors --every 50
 """
 
 import argparse

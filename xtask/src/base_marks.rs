@@ -27,7 +27,9 @@ const REAL_PIECE_SECS: f64 = 30.0;
 const CONTROL_PIECES_OF_STYLE: usize = 2;
 const LOOP_BARS: usize = 4;
 const CLIP_SECS: usize = 6;
-/// A loop for each seed from 0: styles with a pulse at tempi that they have, between and on the vocabulary's tens.
+/// Loops of each kind: a tracker that hears the off-beat of one of ten says little.
+const LOOP_ROUNDS: usize = 4;
+/// A loop for each seed from 0, one kind after the other: styles with a pulse at tempi that they have, between and on the vocabulary's tens.
 const LOOPS: [(Style, u32); 10] = [
     (Style::Lofi, 70),
     (Style::Blues, 84),
@@ -84,17 +86,15 @@ struct Loop {
 impl Plan {
     fn new(seeds: u64, pieces: usize) -> Self {
         let styles = styles();
-        let loops = LOOPS
-            .iter()
-            .zip(0..)
-            .map(|((style, tempo_bpm), seed)| Loop {
-                clip: Clip {
-                    path: format!("loops/{style}-{tempo_bpm}-seed{seed}.wav"),
-                    style: style.name(),
-                    seed,
-                },
-                tempo_bpm: *tempo_bpm,
-            });
+        let kinds = LOOPS.iter().cycle().take(LOOP_ROUNDS * LOOPS.len());
+        let loops = kinds.zip(0..).map(|((style, tempo_bpm), seed)| Loop {
+            clip: Clip {
+                path: format!("loops/{style}-{tempo_bpm}-seed{seed}.wav"),
+                style: style.name(),
+                seed,
+            },
+            tempo_bpm: *tempo_bpm,
+        });
         // Seed by seed, so that a run that is stopped has heard all styles alike.
         let clips = (0..seeds).flat_map(|seed| {
             styles.iter().map(move |style| Clip {
@@ -268,7 +268,8 @@ mod tests {
     fn each_loop_has_a_seed_of_its_own_and_a_style_of_the_base() {
         let plan = Plan::new(1, 4);
         let seeds: Vec<u64> = plan.loops.iter().map(|one| one.clip.seed).collect();
-        assert_eq!(seeds, (0..10).collect::<Vec<_>>());
+        assert_eq!(seeds, (0..40).collect::<Vec<_>>());
+        assert_eq!(plan.loops[13].tempo_bpm, plan.loops[3].tempo_bpm);
         for one in &plan.loops {
             assert!(plan.styles.contains(&one.clip.style), "{one:?}");
         }

@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 const RECORDINGS: &str = "examples/village";
 /// What every second piece is said to be, so that tags take part.
 const TAGS: &str = "lute, reed, hand-drum, energetic";
-const BASE: &str = "lora/base/lorelei-base-2.safetensors";
+const BASE: &str = "lora/base/lorelei-base.safetensors";
 const PEER: &str = "xtask/peer/loss_curve.py";
 /// Losses may be this far from the peer's, as a share of them.
 const TOLERANCE: f64 = 0.01;

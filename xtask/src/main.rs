@@ -58,8 +58,8 @@ enum Command {
     },
     /// Look for known vulnerabilities among the dependencies (needs the network).
     Advisories,
-    /// Print the prompt vocabulary of the corpus as JSON, for the training recipe.
-    Tags,
+    /// Print the prompt vocabulary of the corpus as JSON, for `lora-train base`.
+    Tags(tags::TagsArgs),
     /// Render music that the project composes itself.
     Corpus(corpus::CorpusArgs),
     /// Render the example recordings.
@@ -90,7 +90,7 @@ fn main() -> anyhow::Result<()> {
         Command::Parity(args) => parity::run(&args),
         Command::Instructions { record } => instructions::run(record),
         Command::Advisories => check::advisories(),
-        Command::Tags => tags::run(),
+        Command::Tags(args) => tags::run(&args),
         Command::Corpus(args) => corpus::run(&args),
         Command::Examples(args) => examples::run(&args),
         Command::Headline(args) => headline::run(&args),

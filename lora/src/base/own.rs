@@ -2,7 +2,7 @@
 //! `[tags, condition width]`, f16 or f32, and in its header `lorelei_base`, the description as JSON (`base_training/export.rs` writes them).
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use candle_core::Device;
@@ -22,12 +22,12 @@ use crate::models::OWN_DESCRIPTION;
 use crate::tensor_file;
 
 /// The base that ships inside the program.
-const EMBEDDED: &[u8] = include_bytes!("../../base/lorelei-base-2.safetensors");
+const EMBEDDED: &[u8] = include_bytes!("../../base/lorelei-base.safetensors");
 /// What errors call it.
 const EMBEDDED_ORIGIN: &str = "the embedded base";
 /// Its hash, which every program would otherwise compute at its start.
 pub(crate) const EMBEDDED_SHA256: &str =
-    "b6763f0e0bd8ce7febac7cd003d34e24c52cb88a3371c5b5851628df2bc23f3b";
+    "02fe68ccc61d5720e034e9384c61674daf324eb798b82a64425c09cbd0b2ba5f";
 pub(crate) const FORMAT: u32 = 1;
 
 /// What the header of a base file says.
@@ -44,6 +44,44 @@ pub(crate) struct Description {
     /// Of the tags that it was trained with, as far as pieces told their tempo; earlier bases have none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) rhythms: BTreeMap<String, Rhythm>,
+    /// Tags that people choose from, as editors show them; earlier bases have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tag_groups: Vec<TagGroup>,
+}
+
+/// Tags that say something of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TagGroup {
+    /// What people call them, such as "Instruments".
+    pub title: String,
+    /// In the order in which they are shown.
+    pub tags: Vec<String>,
+}
+
+/// Whether every tag of the groups is one of these and named once, and every group has a title of its own.
+pub(crate) fn check_groups(groups: &[TagGroup], tags: &[String]) -> Result<(), String> {
+    let (mut seen, mut titles) = (BTreeSet::new(), BTreeSet::new());
+    for group in groups {
+        if group.title.trim().is_empty() || !titles.insert(&group.title) {
+            return Err(format!(
+                "the title {:?} of a group of tags is empty or there twice",
+                group.title
+            ));
+        }
+        for tag in &group.tags {
+            if !tags.contains(tag) {
+                return Err(format!(
+                    "the group {:?} names {tag:?}, which is no tag of this base",
+                    group.title
+                ));
+            }
+            if !seen.insert(tag) {
+                return Err(format!("the groups name the tag {tag:?} twice"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The base that ships inside the program.
@@ -73,6 +111,8 @@ pub struct EmbeddedFacts {
     pub identity: BaseIdentity,
     /// The tags its prompts are made of.
     pub tags: Vec<String>,
+    /// Those that people choose from, by what they say.
+    pub tag_groups: Vec<TagGroup>,
     /// Steps of a clip when nothing else is said.
     pub steps: usize,
     /// Guidance likewise.
@@ -96,6 +136,7 @@ pub fn embedded_facts() -> Result<EmbeddedFacts, LoraError> {
             causal: None,
         },
         tags: description.tags,
+        tag_groups: description.tag_groups,
         steps: super::TAGS_STEPS,
         guidance: super::TAGS_GUIDANCE,
     })
@@ -202,6 +243,7 @@ pub(crate) fn describe(bytes: &[u8]) -> Result<Description, String> {
             .check()
             .map_err(|problem| format!("the rhythm of {tag}: {problem}"))?;
     }
+    check_groups(&description.tag_groups, &description.tags)?;
     // Checked here, where the file can be named.
     let autoencoder = description.autoencoder.validate("autoencoder");
     autoencoder.map_err(|error| format!("its configuration is impossible: {error}"))?;
@@ -233,6 +275,37 @@ mod tests {
         bytes.extend_from_slice(header.as_bytes());
         bytes.extend_from_slice(&TINY[header_end..]);
         bytes
+    }
+
+    #[test]
+    fn groups_hold_the_bases_own_tags_once() {
+        let tags: Vec<String> = ["waltz", "lute"].map(str::to_owned).into();
+        let group = |title: &str, tags: &[&str]| TagGroup {
+            title: title.to_owned(),
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        };
+        let [styles, lutes] = [group("Styles", &["waltz"]), group("Lutes", &["lute"])];
+        assert_eq!(check_groups(&[styles.clone(), lutes], &tags), Ok(()));
+        let unknown = check_groups(&[group("Lutes", &["oud"])], &tags).unwrap_err();
+        assert!(
+            unknown.contains("Lutes") && unknown.contains("oud"),
+            "{unknown}"
+        );
+        let twice = check_groups(&[styles.clone(), group("Dances", &["waltz"])], &tags);
+        assert!(twice.unwrap_err().contains("waltz"));
+        let titles = check_groups(&[styles.clone(), styles], &tags).unwrap_err();
+        assert!(titles.contains("Styles"), "{titles}");
+        assert!(check_groups(&[group(" ", &[])], &tags).is_err());
+        // Bases of before there were groups have none.
+        assert_eq!(describe(TINY).unwrap().tag_groups, []);
+    }
+
+    #[test]
+    fn the_embedded_bases_tags_without_a_value_are_each_in_one_group() {
+        let facts = embedded_facts().unwrap();
+        let grouped: usize = facts.tag_groups.iter().map(|group| group.tags.len()).sum();
+        let plain = facts.tags.iter().filter(|tag| !tag.contains(':')).count();
+        assert_eq!(grouped, plain);
     }
 
     #[test]

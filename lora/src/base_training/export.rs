@@ -1,7 +1,7 @@
 //! The base file: a finished autoencoder and a finished transformer, in 16 bits.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use half::f16;
@@ -10,8 +10,9 @@ use safetensors::tensor::{Dtype, TensorView};
 use vae::{Autoencoder, SpectralAutoencoder, SpectralConfig};
 
 use super::autoencoder;
+use super::start::{AUTOENCODER, Start};
 use super::transformer::{self, TAG_VECTORS};
-use crate::base::{Description, FORMAT, check_pulses};
+use crate::base::{Description, FORMAT, TagGroup, check_groups, check_pulses};
 use crate::error::LoraError;
 use crate::models::OWN_DESCRIPTION;
 use crate::tensor_file;
@@ -26,12 +27,18 @@ pub struct FinishedAutoencoder {
 }
 
 impl FinishedAutoencoder {
-    /// From the file that its run left.
+    /// From the file that its run left, or from a base file, so that a transformer can be trained for the autoencoder of an earlier base.
     ///
     /// # Errors
     /// When it cannot be read, or is another file.
     pub fn open(path: &Path) -> Result<Self, LoraError> {
-        let (text, tensors) = read(path, autoencoder::DESCRIPTION)?;
+        let bytes = std::fs::read(path).map_err(LoraError::file(path))?;
+        if tensor_file::description(&bytes, OWN_DESCRIPTION).is_ok() {
+            let (config, tensors) = Start::open(path)?.finished_autoencoder();
+            return Self::new(config, tensors, path);
+        }
+        let remedy = "give the autoencoder.safetensors that `lora-train base vae` left in its run folder, or a base file";
+        let (text, tensors) = parts(&bytes, autoencoder::DESCRIPTION, path, remedy)?;
         let config = SpectralConfig::from_json(&text, &path.display().to_string())?;
         Self::new(config, tensors, path)
     }
@@ -55,24 +62,45 @@ impl FinishedAutoencoder {
     }
 }
 
-/// Writes a base file; `name` and `version` are what adapters for it will record.
+/// What a base file says of itself beside what its parts say.
+#[derive(Debug, Clone)]
+pub struct Naming {
+    /// Name that adapters for it record.
+    pub name: String,
+    /// Version that adapters for it record.
+    pub version: u32,
+    /// Tags that people choose from, as editors show them.
+    pub tag_groups: Vec<TagGroup>,
+    /// Where the groups are from, for messages.
+    pub tag_groups_file: PathBuf,
+}
+
+/// Writes a base file. The autoencoder may be that of an earlier base file.
 ///
 /// # Errors
-/// When a file cannot be read or written, the two were not trained for each other, or a weight does not fit 16 bits.
+/// When a file cannot be read or written, the two were not trained for each other, a group names a tag that the transformer does not know, or a weight does
+/// not fit 16 bits.
 pub fn write(
     autoencoder: &Path,
     transformer: &Path,
-    (name, version): (&str, u32),
+    naming: Naming,
     out: &Path,
 ) -> Result<(), LoraError> {
     let sound = FinishedAutoencoder::open(autoencoder)?;
-    let (text, tensors) = read(transformer, transformer::DESCRIPTION)?;
+    let bytes = std::fs::read(transformer).map_err(LoraError::file(transformer))?;
+    let remedy =
+        "give the transformer.safetensors that `lora-train base dit` left in its run folder";
+    let (text, tensors) = parts(&bytes, transformer::DESCRIPTION, transformer, remedy)?;
     let bad = |path: &Path, problem: String| LoraError::BadFile {
         path: path.to_owned(),
         problem,
     };
     let trained: transformer::Description =
         serde_json::from_str(&text).map_err(|error| bad(transformer, error.to_string()))?;
+    check_groups(&naming.tag_groups, &trained.tags).map_err(|problem| {
+        let remedy = "take it out, or train the transformer with it (--tags)";
+        bad(&naming.tag_groups_file, format!("{problem}; {remedy}"))
+    })?;
     if trained.autoencoder_id != sound.model.id() {
         return Err(bad(
             transformer,
@@ -84,13 +112,14 @@ pub fn write(
     }
     let description = Description {
         format: FORMAT,
-        name: name.to_owned(),
-        version,
+        name: naming.name,
+        version: naming.version,
         autoencoder: sound.config,
         transformer: trained.transformer,
         tags: trained.tags,
         pulses_per_beat: trained.pulses_per_beat,
         rhythms: trained.rhythms,
+        tag_groups: naming.tag_groups,
     };
     check_pulses(description.pulses_per_beat, &description.transformer)
         .map_err(|problem| bad(transformer, problem))?;
@@ -101,17 +130,22 @@ pub fn write(
         all.contains_key(TAG_VECTORS),
         "the transformer's run writes them"
     );
-    let named = |(name, tensor): (String, Tensor)| (format!("autoencoder.{name}"), tensor);
+    let named = |(name, tensor): (String, Tensor)| (format!("{AUTOENCODER}{name}"), tensor);
     all.extend(sound.tensors.into_iter().map(named));
     let bytes = in_16_bits(&all, description).map_err(|problem| bad(out, problem))?;
     dataset::write_aside(out, &bytes).map_err(LoraError::file(out))
 }
 
-fn read(path: &Path, key: &str) -> Result<(String, BTreeMap<String, Tensor>), LoraError> {
-    let bytes = std::fs::read(path).map_err(LoraError::file(path))?;
-    tensor_file::from_bytes(&bytes, key, &Device::Cpu).map_err(|problem| LoraError::BadFile {
+/// What a file says in its header, and its tensors.
+fn parts(
+    bytes: &[u8],
+    key: &str,
+    path: &Path,
+    remedy: &str,
+) -> Result<(String, BTreeMap<String, Tensor>), LoraError> {
+    tensor_file::from_bytes(bytes, key, &Device::Cpu).map_err(|problem| LoraError::BadFile {
         path: path.to_owned(),
-        problem: format!("{problem}; give the file that `lora-train base` left in its run folder"),
+        problem: format!("{problem}; {remedy}"),
     })
 }
 

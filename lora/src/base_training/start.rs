@@ -18,6 +18,9 @@ use crate::hexadecimal;
 /// The table of the beat grid's tokens: one row for none, then one a pulse.
 const TOKEN_VECTORS: &str = "transformer.text_embed.text_embed.weight";
 
+/// What the names of an autoencoder's tensors begin with in a base file.
+pub(super) const AUTOENCODER: &str = "autoencoder.";
+
 /// The tensors of a base file in f32, with what its header says.
 #[derive(Debug)]
 pub struct Start {
@@ -76,6 +79,12 @@ impl Start {
         self.tensors.iter().filter_map(of).collect()
     }
 
+    /// Its autoencoder as it is.
+    pub(super) fn finished_autoencoder(self) -> (SpectralConfig, BTreeMap<String, Tensor>) {
+        let tensors = self.part(AUTOENCODER);
+        (self.description.autoencoder, tensors)
+    }
+
     /// First values of an autoencoder: all that is trained, with the mean and the weights of the features that its skips were made for. Its latents stay
     /// near those of the base, so that a transformer can start from that base too.
     ///
@@ -89,7 +98,7 @@ impl Start {
         if own != *config {
             return Err(self.other_sizes("autoencoder"));
         }
-        let mut first_values = self.part("autoencoder.");
+        let mut first_values = self.part(AUTOENCODER);
         let mut constants = BTreeMap::new();
         for name in ["feature_mean", "feature_weight"] {
             if let Some(tensor) = first_values.remove(name) {

@@ -216,10 +216,7 @@ mod tests {
             env!("CARGO_MANIFEST_DIR"),
             "/tests/fixtures/tiny-base.safetensors"
         );
-        let embedded = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/base/lorelei-base-2.safetensors"
-        );
+        let embedded = concat!(env!("CARGO_MANIFEST_DIR"), "/base/lorelei-base.safetensors");
         for (model, rate) in [(EMBEDDED_NAME, 2e-3), (embedded, 2e-3), (tiny, 2e-4)] {
             let mut base = BaseModel::open(model, &device).unwrap();
             let config = TrainSettings::default()

@@ -62,7 +62,7 @@ impl DragOut {
         };
         if !ui.input(|input| input.pointer.primary_down()) {
             self.awaited = None;
-        } else if let Some(path) = &view.exported[slot] {
+        } else if let Some(path) = view.exported[slot].as_ref().filter(|path| path.is_file()) {
             self.awaited = None;
             self.lead(path.clone());
         }

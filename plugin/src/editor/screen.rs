@@ -244,11 +244,14 @@ impl PromptField {
         prompt.clone_into(&mut self.text);
     }
 
-    /// The text was written on; the conductor has it at once, the host hears of it when the musician pauses.
+    /// The text was written on; the conductor has it at once, the host hears of it at the first letter and when the musician is done.
     pub(crate) fn edited(&mut self, hands: &Hands) {
         self.is_cut = tags::cut(&mut self.text);
         self.sent.push_back(self.text.clone());
-        self.is_unmarked = true;
+        // The host saves or asks to save from the first letter on, whatever becomes of the window.
+        if !std::mem::replace(&mut self.is_unmarked, true) {
+            hands.mark_changed();
+        }
         hands.send_unmarked(Command::SetPrompt(self.text.clone()));
     }
 

@@ -25,6 +25,7 @@ use super::EditorLink;
 use super::hands::Hands;
 use super::layout::LEAST_SIZE;
 use super::screen::Screen;
+use crate::standalone;
 use handler::Handler;
 use threads::WindowThreads;
 
@@ -194,7 +195,9 @@ impl EditorHandle for EditorWindowHandle {
     type Error = baseview::Error;
 
     fn run_until_closed(window: Self::Window) -> Result<(), Self::Error> {
-        window.run_until_closed()
+        let closed = window.run_until_closed();
+        standalone::end_in_time(closed.is_ok());
+        closed
     }
 
     fn set_parent(

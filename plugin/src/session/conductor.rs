@@ -20,7 +20,7 @@ use super::{Command, ConductorEnds, Message, MessageKind, Shared, View};
 use crate::project::{ChosenAdapter, Project, SLOTS};
 use clips::{IfGone, Slot, Wanted};
 use engine::Engine;
-use files::Listening;
+use files::{Exported, Listening};
 use generating::Job;
 use protocol::recipe::MOST_PROMPT_BYTES;
 
@@ -59,6 +59,7 @@ pub(super) struct Conductor {
     wanted: Wanted,
     history: History,
     listening: Option<Listening>,
+    exported: [Option<Exported>; SLOTS],
     presses: u64,
     blocks: u64,
     /// When the host was last seen to process a block.
@@ -91,6 +92,7 @@ impl Conductor {
             wanted: Wanted::default(),
             history: History::default(),
             listening: None,
+            exported: Default::default(),
             presses: 0,
             blocks: 0,
             processed: None,
@@ -254,7 +256,7 @@ impl Conductor {
         }
         self.forget_clip_jobs();
         self.history.clear();
-        self.view.exported = Default::default();
+        self.exported = Default::default();
         self.tell_unreadable();
         for slot in 0..SLOTS {
             self.fill(slot, IfGone::MakeAgain);
@@ -333,6 +335,7 @@ impl Conductor {
         self.view.project = self.with_project(|project| project.without_sound());
         self.view.jobs = self.jobs.iter().filter_map(Job::view).collect();
         self.view.slots = self.slots.each_ref().map(|slot| slot.state.clone());
+        self.view.exported = std::array::from_fn(|slot| self.last_exported(slot));
         self.view.can_undo = self.history.can_undo();
         self.view.can_redo = self.history.can_redo();
         self.shared.publish(self.view.clone());

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use corpus::{Options, Style, compose, render};
+use corpus::{Options, Style, compose, render, vocabulary};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -140,18 +140,16 @@ fn nearest_tags(family: Style, songs: usize) -> String {
     let options = Options {
         duration_secs: DURATION_SECS,
     };
-    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for song in 0..songs {
         let score = compose(family, FIRST_TRAINING_SEED + song as u64, &options);
         let tags = score.tags.iter().filter(|tag| !tag.starts_with("bars:"));
-        for row in tags.filter_map(|tag| corpus::vocabulary::index(tag)) {
-            *counts.entry(row).or_default() += 1;
+        for tag in tags {
+            *counts.entry(tag).or_default() += 1;
         }
     }
-    let frequent = counts.iter().filter(|(_, count)| 2 * **count >= songs);
-    let tags: Vec<&str> = frequent
-        .map(|(row, _)| corpus::vocabulary::TAGS[*row])
-        .collect();
+    let is_frequent = |tag: &&str| counts.get(tag).is_some_and(|count| 2 * count >= songs);
+    let tags: Vec<&str> = vocabulary::tags().filter(is_frequent).collect();
     tags.join(", ")
 }
 

@@ -19,6 +19,11 @@ const DROP_EVERYTHING: f64 = 0.10;
 const DROP_TAGS: f64 = 0.05;
 const DROP_TAG: f64 = 0.25;
 const DROP_GRID: f64 = 0.40;
+/// How often one to this many tags are all that is kept, as in prompts that people type, and how often a piece's first tag, its style where it
+/// has one, is kept for certain.
+const FEW_TAGS: f64 = 0.35;
+const MOST_OF_FEW: usize = 3;
+const FEW_WITH_FIRST: f64 = 0.60;
 /// How often all but one span is given, as in editing and continuing, and the span's share of the crop.
 const KEEP_REST: f64 = 0.25;
 const SPAN_SHARE: (f64, f64) = (0.3, 0.9);
@@ -220,13 +225,10 @@ impl Pieces {
             true => f64::from(random.named("choice").uniform_vec(1)[0]),
             false => 1.0,
         };
-        let is_left =
-            |number: usize| drops && random.named("tag").at(number as u64).chance(DROP_TAG);
-        let tags = piece.tags.iter().enumerate();
-        let tags: Vec<usize> = tags
-            .filter(|(number, _)| !is_left(*number))
-            .map(|(_, tag)| *tag)
-            .collect();
+        let tags = match drops {
+            true => asked_tags(&piece.tags, random),
+            false => piece.tags.clone(),
+        };
         let mut mix = vec![0.0; self.tag_count];
         if choice >= DROP_EVERYTHING + DROP_TAGS {
             tags.iter()
@@ -257,6 +259,30 @@ impl Pieces {
         all.kept
             .extend((0..frames).map(|frame| f32::from(u8::from(!made.contains(&frame)))));
     }
+}
+
+/// The tags that a crop is asked with. The mean of one or two vectors lies where the mean of many never does, so both kinds of prompt have to be shown.
+fn asked_tags(tags: &[usize], random: &Stream) -> Vec<usize> {
+    let few = random.named("few");
+    if tags.is_empty() || !few.chance(FEW_TAGS) {
+        let is_kept = |number: usize| !random.named("tag").at(number as u64).chance(DROP_TAG);
+        let kept = tags.iter().enumerate();
+        return kept
+            .filter(|(number, _)| is_kept(*number))
+            .map(|(_, tag)| *tag)
+            .collect();
+    }
+    let count = 1 + few.named("count").below(MOST_OF_FEW);
+    let mut others: Vec<usize> = tags.to_vec();
+    let mut kept = Vec::with_capacity(count);
+    if few.named("first").chance(FEW_WITH_FIRST) {
+        kept.push(others.remove(0));
+    }
+    while kept.len() < count && !others.is_empty() {
+        let drawn = few.named("other").at(kept.len() as u64);
+        kept.push(others.swap_remove(drawn.below(others.len())));
+    }
+    kept
 }
 
 /// The frames that are to be made where the rest is given.
@@ -355,10 +381,38 @@ mod tests {
                 spans += usize::from(sum(&batch.kept) > 0.0);
             }
         }
-        // .15 and both tags dropped; .10 + .90 * .40; .90 * .25.
-        assert!((160..=260).contains(&untagged), "{untagged}");
+        // .15 and, where not few are asked for, both tags dropped; .10 + .90 * .40; .90 * .25.
+        assert!((145..=225).contains(&untagged), "{untagged}");
         assert!((400..=520).contains(&gridless), "{gridless}");
         assert!((170..=280).contains(&spans), "{spans}");
+    }
+
+    #[test]
+    fn some_prompts_are_as_short_as_people_type_them() {
+        let tags: Vec<usize> = (10..18).collect();
+        let mut by_count = [0; 9];
+        let (mut few, mut with_first) = (0u32, 0u32);
+        for seed in 0..2000 {
+            let mut asked = asked_tags(&tags, &Stream::new(seed));
+            let count = asked.len();
+            by_count[count] += 1;
+            if (1..=MOST_OF_FEW).contains(&count) {
+                few += 1;
+                with_first += u32::from(asked.contains(&10));
+            }
+            assert!(asked.iter().all(|tag| tags.contains(tag)));
+            asked.sort_unstable();
+            asked.dedup();
+            assert_eq!(asked.len(), count, "a tag twice");
+        }
+        assert!((640..=820).contains(&few), "{few} of 2000 {by_count:?}");
+        // .60 and what chance adds among the others.
+        assert!((0.60..0.75).contains(&(f64::from(with_first) / f64::from(few))));
+        assert!(by_count[1] > 180 && by_count[2] > 180 && by_count[3] > 180);
+        assert!(asked_tags(&[], &Stream::new(1)).is_empty());
+        let alone = (0..100).map(|seed| asked_tags(&[7], &Stream::new(seed)));
+        assert!(alone.clone().all(|asked| asked.len() <= 1));
+        assert!(alone.filter(|asked| *asked == [7]).count() > 60);
     }
 
     #[test]

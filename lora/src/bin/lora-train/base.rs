@@ -9,13 +9,14 @@ use candle_core::{Device, Tensor};
 use clap::{Args, Subcommand};
 use features::Reconstruction;
 use lora::base::BaseModel;
-use lora::base_training::export::{self, FinishedAutoencoder};
+use lora::base_training::export::{self, FinishedAutoencoder, Naming};
 use lora::base_training::{
     BaseSizes, Corpus, Course, Outcome, RunSettings, Start, autoencoder, transformer,
 };
 use lora::device::DeviceChoice;
 use lora::progress::Progress;
 use lora::terminal::{Terminal, catch_interrupts, open_device, print_lines, tell};
+use serde::de::DeserializeOwned;
 use vae::{Autoencoder, Tiling};
 
 use crate::ending::Ended;
@@ -123,7 +124,7 @@ pub(crate) struct VaeArguments {
 pub(crate) struct DitArguments {
     #[command(flatten)]
     training: TrainingArguments,
-    /// The finished autoencoder: autoencoder.safetensors of its run.
+    /// The finished autoencoder: autoencoder.safetensors of its run, or a base file, whose autoencoder stays as it is.
     #[arg(long, value_name = "FILE")]
     autoencoder: PathBuf,
     /// JSON list of the prompt vocabulary (`cargo xtask tags` prints the composer's) [default: the tags of the corpus].
@@ -146,7 +147,7 @@ pub(crate) struct DitArguments {
 /// The base file.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ExportArguments {
-    /// The finished autoencoder: autoencoder.safetensors of its run.
+    /// The finished autoencoder that the transformer was trained with: autoencoder.safetensors of its run, or a base file.
     #[arg(long, value_name = "FILE")]
     autoencoder: PathBuf,
     /// The finished transformer: transformer.safetensors of its run.
@@ -158,6 +159,9 @@ pub(crate) struct ExportArguments {
     /// Version that adapters record.
     #[arg(long, value_name = "N")]
     version: u32,
+    /// JSON list of `{"title": …, "tags": [ … ]}`, as editors are to show the tags (`cargo xtask tags --groups` prints the composer's) [default: none].
+    #[arg(long, value_name = "FILE")]
+    tag_groups: Option<PathBuf>,
     /// The base file.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -259,11 +263,7 @@ fn train_transformer(arguments: &DitArguments) -> Result<Ended> {
     let corpus = Corpus::open(&arguments.training.corpus)?;
     let tags = match &arguments.tags {
         None => corpus.tags(),
-        Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            serde_json::from_str(&text)
-                .with_context(|| format!("{}: expected a JSON list of tags", path.display()))?
-        }
+        Some(path) => read_json(path, "a JSON list of tags")?,
     };
     let autoencoder = FinishedAutoencoder::open(&arguments.autoencoder)?;
     let device = arguments.training.ready()?;
@@ -281,6 +281,11 @@ fn train_transformer(arguments: &DitArguments) -> Result<Ended> {
     Ok(ended(outcome, course.folder, transformer::TRANSFORMER_FILE))
 }
 
+fn read_json<T: DeserializeOwned>(path: &Path, expected: &str) -> Result<T> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| format!("{}: expected {expected}", path.display()))
+}
+
 fn export_base(arguments: &ExportArguments) -> Result<Ended> {
     if arguments.out.exists() && !arguments.force {
         bail!(
@@ -288,10 +293,19 @@ fn export_base(arguments: &ExportArguments) -> Result<Ended> {
             arguments.out.display()
         );
     }
+    let naming = Naming {
+        name: arguments.name.clone(),
+        version: arguments.version,
+        tag_groups: match &arguments.tag_groups {
+            Some(path) => read_json(path, "a JSON list of groups of tags")?,
+            None => Vec::new(),
+        },
+        tag_groups_file: arguments.tag_groups.clone().unwrap_or_default(),
+    };
     export::write(
         &arguments.autoencoder,
         &arguments.transformer,
-        (&arguments.name, arguments.version),
+        naming,
         &arguments.out,
     )?;
     let base = BaseModel::open(&arguments.out.to_string_lossy(), &Device::Cpu)?;

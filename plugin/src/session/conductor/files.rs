@@ -22,17 +22,25 @@ pub(super) struct Listening {
     heard: [Vec<f32>; 2],
 }
 
+/// A clip as it was written as a WAV file.
+#[derive(Debug)]
+pub(super) struct Exported {
+    clip: PathBuf,
+    name: Option<String>,
+    file: PathBuf,
+}
+
 impl Conductor {
     /// Writes a clip as a WAV file. In the user's music folder it gets a free name; by hand it replaces what is there.
     pub(super) fn export(&mut self, slot: usize, path: Option<PathBuf>) {
         if slot >= SLOTS {
             return;
         }
-        match self.exported(slot, path) {
-            Ok(path) => {
-                let text = format!("Written: {}", path.display());
+        match self.write_clip(slot, path) {
+            Ok(exported) => {
+                let text = format!("Written: {}", exported.file.display());
                 self.tell(MessageKind::Note, text);
-                self.view.exported[slot] = Some(path);
+                self.exported[slot] = Some(exported);
             }
             Err(problem) => self.tell(
                 MessageKind::Problem,
@@ -41,23 +49,43 @@ impl Conductor {
         }
     }
 
-    fn exported(&self, slot: usize, path: Option<PathBuf>) -> Result<PathBuf, String> {
-        let SlotState::Ready { path: clip, .. } = &self.slots[slot].state else {
-            return Err("there is no clip in this slot".to_owned());
+    fn write_clip(&self, slot: usize, path: Option<PathBuf>) -> Result<Exported, String> {
+        let (clip, name) = self.clip_in(slot).ok_or("there is no clip in this slot")?;
+        let sound = audio::read(clip).map_err(|error| error.to_string())?;
+        let file = match path {
+            Some(path) => {
+                audio::write_wav(&path, &sound, SampleFormat::I24)
+                    .map_err(|error| error.to_string())?;
+                path
+            }
+            None => {
+                let places = self.places.as_ref();
+                let music = places.ok_or("the system names no music folder")?.music();
+                let name = name.as_deref().unwrap_or_default();
+                write_under_free_name(&music, name, &sound, SampleFormat::I24)?
+            }
+        };
+        Ok(Exported {
+            clip: clip.to_owned(),
+            name,
+            file,
+        })
+    }
+
+    /// The file of the clip that is ready in a slot, and what the clip is called.
+    fn clip_in(&self, slot: usize) -> Option<(&Path, Option<String>)> {
+        let SlotState::Ready { path, .. } = &self.slots[slot].state else {
+            return None;
         };
         let name = self.with_project(|project| Some(project.slots[slot].as_ref()?.name.clone()));
-        let sound = audio::read(clip).map_err(|error| error.to_string())?;
-        if let Some(path) = path {
-            audio::write_wav(&path, &sound, SampleFormat::I24)
-                .map_err(|error| error.to_string())?;
-            return Ok(path);
-        }
-        let places = self
-            .places
-            .as_ref()
-            .ok_or("the system names no music folder")?;
-        let name = name.unwrap_or_default();
-        write_under_free_name(&places.music(), &name, &sound, SampleFormat::I24)
+        Some((path, name))
+    }
+
+    /// Where the clip that is in a slot now was written last: what was there before it, under another name too, is not what a drag is to bring.
+    pub(super) fn last_exported(&self, slot: usize) -> Option<PathBuf> {
+        let exported = self.exported[slot].as_ref()?;
+        let (clip, name) = self.clip_in(slot)?;
+        (exported.clip == clip && exported.name == name).then(|| exported.file.clone())
     }
 
     pub(super) fn set_source(&mut self, path: Option<PathBuf>, role: SourceRole) {
