@@ -25,7 +25,7 @@ pub(crate) fn end_in_time(is_well: bool) {
     if !is_this_program() {
         return;
     }
-    std::thread::spawn(|| {
+    std::thread::spawn(move || {
         std::thread::sleep(ENDING_PATIENCE);
         std::process::exit(i32::from(!is_well));
     });

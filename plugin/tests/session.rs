@@ -440,7 +440,7 @@ fn exported_clips_get_free_names_and_the_same_samples() {
     let first = instance.wait("an export", |view| view.exported[0].is_some());
     let first = first.exported[0].clone().unwrap();
     assert_eq!(first, home().music().join("___a _ b.wav"));
-    instance.say(export);
+    instance.say(export.clone());
     let second = instance.wait("another", |view| view.exported[0].as_ref() != Some(&first));
     let second = second.exported[0].clone().unwrap();
     assert_eq!(second, home().music().join("___a _ b 2.wav"));
@@ -468,6 +468,15 @@ fn exported_clips_get_free_names_and_the_same_samples() {
         |view| matches!(&view.slots[0], SlotState::Ready { path: other, .. } if other == path),
     );
     assert_eq!(before.exported[0], Some(second));
+    // Nor at another tempo: what is written fits the timeline as it is now.
+    instance.session.shared().host.set_tempo_bpm(100.0);
+    instance.wait("no export at this tempo", |view| view.exported[0].is_none());
+    instance.say(export);
+    let slower = instance.wait("a slower one", |view| view.exported[0].is_some());
+    let slower = audio::read(slower.exported[0].as_ref().unwrap()).unwrap();
+    let own_bpm = before.project.slots[0].as_ref().unwrap().recipe.tempo_bpm;
+    let wanted = clip.frames() as f64 * own_bpm / 100.0;
+    assert!((slower.frames() as f64 - wanted).abs() <= 1.0);
 }
 
 #[test]

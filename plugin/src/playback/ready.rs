@@ -25,11 +25,9 @@ pub fn loop_clip(
     sample_rate_hz: f64,
     host_tempo_bpm: Option<f64>,
 ) -> Result<LoopClip, AudioError> {
-    let stretch = host_tempo_bpm
-        .filter(|host| *host != tempo_bpm)
-        .and_then(|host| Some((Stretch::new(tempo_bpm / host, 0.0).ok()?, host)));
-    let (stretched, tempo_bpm) = match stretch {
-        Some((stretch, host)) => (&sound.stretched_loop(stretch)?, host),
+    let at_host = at_tempo(sound, tempo_bpm, host_tempo_bpm)?;
+    let (stretched, tempo_bpm) = match &at_host {
+        Some((stretched, host)) => (stretched, *host),
         None => (sound, tempo_bpm),
     };
     let (secs, tempo_bpm) = length(stretched.duration_secs(), quarters, tempo_bpm);
@@ -50,6 +48,22 @@ pub fn loop_clip(
         tempo_bpm,
         quarters,
     })
+}
+
+/// A loop of one tempo stretched to another, with that one; none where it is the same or too far away, and the loop is to stay as it is.
+///
+/// # Errors
+/// When it cannot be stretched.
+pub fn at_tempo(
+    sound: &AudioBuffer,
+    tempo_bpm: f64,
+    wanted_bpm: Option<f64>,
+) -> Result<Option<(AudioBuffer, f64)>, AudioError> {
+    let stretch = wanted_bpm
+        .filter(|wanted| *wanted != tempo_bpm)
+        .and_then(|wanted| Some((Stretch::new(tempo_bpm / wanted, 0.0).ok()?, wanted)));
+    let stretched = stretch.map(|(stretch, wanted)| Ok((sound.stretched_loop(stretch)?, wanted)));
+    stretched.transpose()
 }
 
 /// Length in seconds and tempo that agree: what the tempo asks for, or, where the sound's length says otherwise, the tempo that follows.

@@ -28,7 +28,7 @@ pub struct View {
     pub messages: Vec<Message>,
     /// Clips by slot.
     pub slots: [SlotState; SLOTS],
-    /// Where a clip was last written as a WAV file, by slot; nothing after the slot's clip or its name changed.
+    /// Where a clip was last written as a WAV file, by slot; nothing after the slot's clip, its name or the tempo changed.
     pub exported: [Option<PathBuf>; SLOTS],
     /// What could not be learned last, and how many there were: the editor gives it back to be mended.
     pub not_learned: Option<(u64, LearnRequest)>,

@@ -7,6 +7,7 @@ use protocol::SourceRole;
 use protocol::recipe::BARS;
 
 use super::{Conductor, MessageKind};
+use crate::playback::ready;
 use crate::project::{ChosenSource, SLOTS};
 use crate::session::SlotState;
 
@@ -27,18 +28,26 @@ pub(super) struct Listening {
 pub(super) struct Exported {
     clip: PathBuf,
     name: Option<String>,
+    /// The host's tempo then, if it said one.
+    tempo_bpm: Option<f64>,
     file: PathBuf,
 }
 
 impl Conductor {
-    /// Writes a clip as a WAV file. In the user's music folder it gets a free name; by hand it replaces what is there.
+    /// Writes a clip as a WAV file, at the host's tempo as far as it can be stretched to it: so it fits the timeline, and is what was heard. In the user's music folder it gets a free name; by hand it replaces what is there.
     pub(super) fn export(&mut self, slot: usize, path: Option<PathBuf>) {
         if slot >= SLOTS {
             return;
         }
         match self.write_clip(slot, path) {
             Ok(exported) => {
-                let text = format!("Written: {}", exported.file.display());
+                let tempo = exported.tempo_bpm;
+                let tempo = tempo.map(|tempo| format!(", at {} BPM", (tempo * 1e3).round() / 1e3));
+                let text = format!(
+                    "Written: {}{}",
+                    exported.file.display(),
+                    tempo.unwrap_or_default()
+                );
                 self.tell(MessageKind::Note, text);
                 self.exported[slot] = Some(exported);
             }
@@ -52,6 +61,14 @@ impl Conductor {
     fn write_clip(&self, slot: usize, path: Option<PathBuf>) -> Result<Exported, String> {
         let (clip, name) = self.clip_in(slot).ok_or("there is no clip in this slot")?;
         let sound = audio::read(clip).map_err(|error| error.to_string())?;
+        let own = self.with_project(|project| Some(project.slots[slot].as_ref()?.recipe.tempo_bpm));
+        let host = self.shared.host.tempo_bpm();
+        let stretched = own.map(|own| ready::at_tempo(&sound, own, host));
+        let stretched = stretched
+            .transpose()
+            .map_err(|error| error.to_string())?
+            .flatten();
+        let sound = stretched.map_or(sound, |(stretched, _)| stretched);
         let file = match path {
             Some(path) => {
                 audio::write_wav(&path, &sound, SampleFormat::I24)
@@ -68,6 +85,7 @@ impl Conductor {
         Ok(Exported {
             clip: clip.to_owned(),
             name,
+            tempo_bpm: host,
             file,
         })
     }
@@ -81,11 +99,14 @@ impl Conductor {
         Some((path, name))
     }
 
-    /// Where the clip that is in a slot now was written last: what was there before it, under another name too, is not what a drag is to bring.
+    /// Where the clip that is in a slot now was written last: what was there before it, under another name or at another tempo too, is not what a drag is to bring.
     pub(super) fn last_exported(&self, slot: usize) -> Option<PathBuf> {
         let exported = self.exported[slot].as_ref()?;
         let (clip, name) = self.clip_in(slot)?;
-        (exported.clip == clip && exported.name == name).then(|| exported.file.clone())
+        let is_it = exported.clip == clip
+            && exported.name == name
+            && exported.tempo_bpm == self.shared.host.tempo_bpm();
+        is_it.then(|| exported.file.clone())
     }
 
     pub(super) fn set_source(&mut self, path: Option<PathBuf>, role: SourceRole) {
