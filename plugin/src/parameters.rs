@@ -263,3 +263,20 @@ impl std::fmt::Debug for Parameters {
         formatter.write_str("Parameters")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_never_change() {
+        let parameters = Parameters::new(false);
+        let ids: Vec<String> = (parameters.param_map().into_iter())
+            .map(|(id, _, _)| id)
+            .collect();
+        assert_eq!(
+            ids.join(" "),
+            "gain mode variation audition hear_input pad_a pad_b generate bars key seed seed_lock strength_1 strength_2 strength_3 strength_4 root_note attack release revision"
+        );
+    }
+}

@@ -97,6 +97,33 @@ fn the_clip_plays_sample_exact_on_the_bar_grid_whatever_the_blocks() {
 }
 
 #[test]
+fn the_root_key_plays_the_clip_from_the_notes_sample_on() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let mut rack = with_clip(INSTRUMENT, 44_100.0);
+    let clip = clip_of(&engine);
+    rack.set("Mode", 0, 1.0);
+    let standing = || Some(standing(120.0));
+    // What of the loop still sounds is faded out.
+    rack.process(8192, standing());
+    let silence = rack.process(512, standing());
+    assert!(silence.iter().flatten().all(|sample| *sample == 0.0));
+    rack.note(100, 60, true);
+    let played = rack.process(4096, standing());
+    for (played, clip) in played.iter().zip(&clip) {
+        assert!(played[..100].iter().all(|sample| *sample == 0.0));
+        // The attack of 5 ms is over by then.
+        for n in 500..played.len() {
+            assert_eq!(played[n], clip[n - 100], "sample {n}");
+        }
+    }
+    rack.note(50, 60, false);
+    let let_go = rack.process(8192, standing());
+    assert_eq!(let_go[0][40], clip[0][4096 + 40 - 100]);
+    assert!(let_go[0][4000..].iter().all(|sample| *sample == 0.0));
+}
+
+#[test]
 fn a_project_sounds_the_same_when_it_is_opened_again() {
     let _turn = turn();
     let engine = FakeEngine::start(home());

@@ -25,7 +25,7 @@ struct Instance {
     parameters: Arc<Parameters>,
     session: Session,
     commands: Sender<Command>,
-    _audio: AudioEnds,
+    audio: AudioEnds,
 }
 
 fn turn() -> MutexGuard<'static, ()> {
@@ -48,7 +48,7 @@ impl Instance {
             commands: session.commands(),
             parameters,
             session,
-            _audio: audio,
+            audio,
         }
     }
 
@@ -393,6 +393,45 @@ fn what_fails_is_said_in_words() {
         path: None,
     });
     instance.wait_for_problem("no clip in this slot");
+}
+
+#[test]
+fn what_comes_in_for_as_long_as_the_bars_becomes_the_source() {
+    let _turn = turn();
+    let _engine = FakeEngine::start(home());
+    let mut instance = Instance::new();
+    let host = &instance.session.shared().host;
+    host.set_sample_rate_hz(8_000.0);
+    host.set_tempo_bpm(240.0);
+    instance.say(Command::Listen {
+        role: SourceRole::Style,
+    });
+    instance.wait("listening", |view| view.listening.is_some());
+    // Four bars of one second each, as the audio thread hears them.
+    let heard = |channel: f32| -> Vec<f32> {
+        (0..32_000)
+            .map(|n| channel * (n as f32 * 0.01).sin())
+            .collect()
+    };
+    let (left, right) = (heard(0.5), heard(-0.25));
+    for block in 0..32 {
+        let part = block * 1000..(block + 1) * 1000;
+        instance
+            .audio
+            .capture
+            .push(&left[part.clone()], &right[part]);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let view = instance.wait("a source", |view| view.project.source.is_some());
+    assert_eq!(view.listening, None);
+    let source = view.project.source.as_ref().unwrap();
+    assert_eq!(source.role, SourceRole::Style);
+    let sound = audio::read(&source.path).unwrap();
+    assert_eq!((sound.sample_rate_hz, sound.frames()), (8_000, 32_000));
+    for (channel, heard) in sound.channels.iter().zip([&left, &right]) {
+        let mut pairs = channel.iter().zip(heard);
+        assert!(pairs.all(|(written, heard)| (written - heard).abs() < 1e-6));
+    }
 }
 
 #[test]

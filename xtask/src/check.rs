@@ -38,6 +38,7 @@ pub(crate) fn run() -> Result<()> {
         ]),
     )?;
     step("types with CUDA", cuda::check(&workspace.target)?)?;
+    hosts::prepare(&HostsArgs::of_environment())?;
     step("tests", tests(&[]))?;
     step("slow tests", tests(&["--", "--ignored"]))?;
     eprintln!("check: hosts");

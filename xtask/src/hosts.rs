@@ -24,6 +24,8 @@ const HOSTS: [(&str, &str); 5] = [
     (STANDALONE, "standalone.py"),
 ];
 /// No host at all: the plugin as a program of its own.
+/// A screen without a machine behind it.
+const SCREEN: &str = "Xvfb";
 const STANDALONE: &str = "standalone";
 
 #[derive(Debug, Default, Args)]
@@ -49,6 +51,23 @@ impl HostsArgs {
     }
 }
 
+/// Brings what trials need, if it is asked for: tests of windows need a part of it too, and are left out where it is missing.
+pub(crate) fn prepare(args: &HostsArgs) -> Result<()> {
+    if cfg!(target_os = "linux") && args.install {
+        install::all(&folder(&Workspace::enter()?)?);
+    }
+    if !install::is_installed(SCREEN) {
+        eprintln!("hosts: not run: tests of windows, because {SCREEN} is not installed");
+    }
+    Ok(())
+}
+
+fn folder(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.target.join("hosts");
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
+}
+
 /// Tries the plugin in all hosts that are here; fails if one of them fails.
 pub(crate) fn run(args: &HostsArgs) -> Result<()> {
     if !cfg!(target_os = "linux") {
@@ -56,7 +75,7 @@ pub(crate) fn run(args: &HostsArgs) -> Result<()> {
         return Ok(());
     }
     let workspace = Workspace::enter()?;
-    let folder = workspace.target.join("hosts");
+    let folder = folder(&workspace)?;
     let artefacts = folder.join("artefacts");
     std::fs::create_dir_all(&artefacts).with_context(|| artefacts.display().to_string())?;
     if args.install {

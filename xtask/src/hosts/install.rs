@@ -125,7 +125,7 @@ fn has_headers(library: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-fn is_installed(program: &str) -> bool {
+pub(super) fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
