@@ -63,9 +63,10 @@ pub struct TagGroup {
 pub(crate) fn check_groups(groups: &[TagGroup], tags: &[String]) -> Result<(), String> {
     let (mut seen, mut titles) = (BTreeSet::new(), BTreeSet::new());
     for group in groups {
-        if group.title.trim().is_empty() || !titles.insert(&group.title) {
+        let is_plain = !group.title.trim().is_empty() && !group.title.contains(char::is_control);
+        if !is_plain || !titles.insert(&group.title) {
             return Err(format!(
-                "the title {:?} of a group of tags is empty or there twice",
+                "the title {:?} of a group of tags is empty, there twice or no plain text",
                 group.title
             ));
         }
@@ -296,6 +297,7 @@ mod tests {
         let titles = check_groups(&[styles.clone(), styles], &tags).unwrap_err();
         assert!(titles.contains("Styles"), "{titles}");
         assert!(check_groups(&[group(" ", &[])], &tags).is_err());
+        assert!(check_groups(&[group("A\u{1b}[31m", &[])], &tags).is_err());
         // Bases of before there were groups have none.
         assert_eq!(describe(TINY).unwrap().tag_groups, []);
     }

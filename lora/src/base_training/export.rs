@@ -98,7 +98,7 @@ pub fn write(
     let trained: transformer::Description =
         serde_json::from_str(&text).map_err(|error| bad(transformer, error.to_string()))?;
     check_groups(&naming.tag_groups, &trained.tags).map_err(|problem| {
-        let remedy = "take it out, or train the transformer with it (--tags)";
+        let remedy = "mend the file; a tag that is missing in the transformer must be trained with it (--tags)";
         bad(&naming.tag_groups_file, format!("{problem}; {remedy}"))
     })?;
     if trained.autoencoder_id != sound.model.id() {

@@ -154,7 +154,7 @@ pub(crate) struct ExportArguments {
     #[arg(long, value_name = "FILE")]
     transformer: PathBuf,
     /// Name that adapters record.
-    #[arg(long, default_value = "my-base", value_name = "NAME")]
+    #[arg(long, default_value = "my-base", value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: String,
     /// Version that adapters record.
     #[arg(long, value_name = "N")]
@@ -263,7 +263,7 @@ fn train_transformer(arguments: &DitArguments) -> Result<Ended> {
     let corpus = Corpus::open(&arguments.training.corpus)?;
     let tags = match &arguments.tags {
         None => corpus.tags(),
-        Some(path) => read_json(path, "a JSON list of tags")?,
+        Some(path) => read_json(path, "a JSON list of tags, as `cargo xtask tags` prints it")?,
     };
     let autoencoder = FinishedAutoencoder::open(&arguments.autoencoder)?;
     let device = arguments.training.ready()?;
@@ -282,7 +282,8 @@ fn train_transformer(arguments: &DitArguments) -> Result<Ended> {
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path, expected: &str) -> Result<T> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("{}: expected {expected}", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{}: expected {expected}", path.display()))
 }
 
@@ -297,7 +298,10 @@ fn export_base(arguments: &ExportArguments) -> Result<Ended> {
         name: arguments.name.clone(),
         version: arguments.version,
         tag_groups: match &arguments.tag_groups {
-            Some(path) => read_json(path, "a JSON list of groups of tags")?,
+            Some(path) => read_json(
+                path,
+                "a JSON list of groups of tags, as `cargo xtask tags --groups` prints it",
+            )?,
             None => Vec::new(),
         },
         tag_groups_file: arguments.tag_groups.clone().unwrap_or_default(),
