@@ -34,7 +34,7 @@ impl FinishedAutoencoder {
     pub fn open(path: &Path) -> Result<Self, LoraError> {
         let bytes = std::fs::read(path).map_err(LoraError::file(path))?;
         if tensor_file::description(&bytes, OWN_DESCRIPTION).is_ok() {
-            let (config, tensors) = Start::open(path)?.finished_autoencoder();
+            let (config, tensors) = Start::from_bytes(path, &bytes)?.finished_autoencoder();
             return Self::new(config, tensors, path);
         }
         let remedy = "give the autoencoder.safetensors that `lora-train base vae` left in its run folder, or a base file";

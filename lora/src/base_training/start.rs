@@ -47,17 +47,22 @@ impl Start {
     /// When it cannot be read, or is another file.
     pub fn open(path: &Path) -> Result<Self, LoraError> {
         let bytes = std::fs::read(path).map_err(LoraError::file(path))?;
-        let description = describe(&bytes).map_err(|problem| LoraError::BadFile {
+        Self::from_bytes(path, &bytes)
+    }
+
+    /// The same, of a file that is read already.
+    pub(super) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, LoraError> {
+        let description = describe(bytes).map_err(|problem| LoraError::BadFile {
             path: path.to_owned(),
             problem: format!("{problem}; give a base file of `lora-train base export`"),
         })?;
         let mut tensors = BTreeMap::new();
-        for (name, tensor) in candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)? {
+        for (name, tensor) in candle_core::safetensors::load_buffer(bytes, &Device::Cpu)? {
             tensors.insert(name, tensor.to_dtype(DType::F32)?);
         }
         Ok(Self {
             path: path.to_owned(),
-            sha256: hexadecimal::sha256(&bytes),
+            sha256: hexadecimal::sha256(bytes),
             description,
             tensors,
         })
