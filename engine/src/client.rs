@@ -11,10 +11,11 @@ use protocol::{FromEngine, JobId, PROTOCOL_VERSION, Problem, ProblemKind, ToEngi
 
 use crate::VERSION;
 use crate::hub::{Hub, Learn};
+use crate::making;
 use crate::outbox::{Next, Outbox};
 use crate::problem::problem;
 use crate::queue::ClientId;
-use crate::{making, runs};
+use crate::runs::{self, Run};
 
 /// How long a client may take to say who it is.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -171,13 +172,32 @@ fn answer(hub: &Arc<Hub>, client: ClientId, message: ToEngine) {
                 failed(job, problem);
             }
         }
-        ToEngine::ListRuns => {
-            let runs = runs::list(&hub.places);
-            hub.send(client, FromEngine::Runs { runs });
-        }
+        ToEngine::ListRuns => tell_runs(hub, &[client]),
+        ToEngine::DiscardRun { job, run } => match discard_run(hub, &run) {
+            Ok(()) => tell_runs(hub, &hub.clients()),
+            Err(problem) => failed(job, problem),
+        },
         ToEngine::Cancel { job } => hub.cancel(client, job),
         ToEngine::Hold { keys, inputs } => hub.hold(client, keys, inputs),
     }
+}
+
+fn tell_runs(hub: &Hub, clients: &[ClientId]) {
+    let runs = runs::list(&hub.places, hub.run_under_way().as_deref());
+    for client in clients {
+        let runs = runs.clone();
+        hub.send(*client, FromEngine::Runs { runs });
+    }
+}
+
+fn discard_run(hub: &Hub, name: &str) -> Result<(), Problem> {
+    let run = Run::named(&hub.places, name)?;
+    if hub.is_wanted(name) {
+        let text = "this training is under way, or waits; stop it first";
+        return Err(problem(ProblemKind::BadRequest, text));
+    }
+    tracing::info!("training {name} is deleted");
+    run.discard()
 }
 
 /// Lists the user's adapters and those that the client has named.

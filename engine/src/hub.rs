@@ -458,6 +458,22 @@ impl Hub {
         }
     }
 
+    /// The name of the training under way, once it has one.
+    pub(crate) fn run_under_way(&self) -> Option<String> {
+        self.lock().learning.at_work.as_ref()?.run.clone()
+    }
+
+    /// Whether a training run is under way, or waits to go on.
+    pub(crate) fn is_wanted(&self, run: &str) -> bool {
+        let mut state = self.lock();
+        let at_work = state.learning.at_work.as_ref();
+        at_work.is_some_and(|at_work| at_work.run.as_deref() == Some(run)) || {
+            let waiting = state.learning.queue.in_order();
+            let mut works = waiting.into_iter().map(|(_, waiting)| &waiting.work);
+            works.any(|work| matches!(work, Learn::Resume(waiting) if waiting == run))
+        }
+    }
+
     /// The training under way is done; its clients are told while the answer lives.
     pub(crate) fn learned(&self) -> Telling<'_> {
         let mut state = self.lock();

@@ -90,7 +90,9 @@ fn learn(hub: &Arc<Hub>, turn: &Turn<Learn>) -> Result<AdapterInfo, Ending> {
         .and_then(|()| train(hub, &run, &request, &mut told, &stop));
     if let (Err(Ending::Failed(_)), 0) = (&trained, run.steps_done()) {
         // Nothing is lost with it, and it would fail again.
-        run.discard();
+        if let Err(problem) = run.discard() {
+            tracing::warn!("{}", problem.text);
+        }
     }
     let adapter = trained?;
     let kept = keep(hub, &request, &adapter)?;

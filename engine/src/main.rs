@@ -129,8 +129,9 @@ fn tell_status(places: &Places) -> Result<()> {
 }
 
 fn told(run: &RunInfo) -> String {
+    let state = if run.is_under_way { ", under way" } else { "" };
     format!(
-        "training {}: {} of {} steps",
+        "training {}: {} of {} steps{state}",
         run.run, run.steps_done, run.steps
     )
 }

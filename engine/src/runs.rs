@@ -82,8 +82,8 @@ pub(crate) fn stem(name: &str) -> String {
     }
 }
 
-/// Unfinished runs, the newest first.
-pub(crate) fn list(places: &Places) -> Vec<RunInfo> {
+/// Unfinished runs, the newest first; the one of this name is at work.
+pub(crate) fn list(places: &Places, under_way: Option<&str>) -> Vec<RunInfo> {
     let entries = std::fs::read_dir(places.runs()).into_iter().flatten();
     let mut runs: Vec<_> = entries
         .flatten()
@@ -96,6 +96,7 @@ pub(crate) fn list(places: &Places) -> Vec<RunInfo> {
                 .modified()
                 .ok()?;
             let info = RunInfo {
+                is_under_way: under_way == Some(&name),
                 run: name,
                 name: request.name,
                 steps_done: run.steps_done(),
@@ -215,11 +216,15 @@ impl Run {
         let _ = std::fs::remove_file(self.adapter());
     }
 
-    /// Removes a run that came to nothing before its first step.
-    pub(crate) fn discard(&self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
-            tracing::warn!("{}: {error}", self.folder.display());
-        }
+    /// Deletes all of it.
+    ///
+    /// # Errors
+    /// When that is not possible; what is left of it is no run any more.
+    pub(crate) fn discard(&self) -> Result<(), Problem> {
+        // The request first: a run that is half deleted is not to go on.
+        let request = self.folder.join(REQUEST);
+        std::fs::remove_file(&request).map_err(|error| of_writing(&request, &error))?;
+        std::fs::remove_dir_all(&self.folder).map_err(|error| of_writing(&self.folder, &error))
     }
 
     /// Steps of the newest checkpoint, as the trainer names it.
@@ -262,7 +267,7 @@ mod tests {
     fn unfinished_runs_are_listed() {
         let home = tempfile::tempdir().unwrap();
         let places = Places::under(home.path());
-        assert!(list(&places).is_empty());
+        assert!(list(&places, None).is_empty());
         let first = Run::begin(&places, &request("mine")).unwrap();
         let second = Run::begin(&places, &request("mine")).unwrap();
         assert_eq!(
@@ -273,12 +278,16 @@ mod tests {
         std::fs::create_dir_all(&checkpoints).unwrap();
         std::fs::write(checkpoints.join("step-00000004.safetensors"), "").unwrap();
         first.finish();
-        let runs = list(&places);
+        let runs = list(&places, Some("mine-2"));
         assert_eq!(runs.len(), 1);
+        assert!(runs[0].is_under_way && !list(&places, None)[0].is_under_way);
         assert_eq!((runs[0].steps_done, runs[0].steps), (4, 10));
         for name in ["..", "mine-9", "", "/", "mine-2/run"] {
             assert!(Run::named(&places, name).is_err(), "{name}");
         }
+        second.discard().unwrap();
+        assert!(list(&places, None).is_empty() && !second.folder.exists());
+        assert!(first.folder.exists());
     }
 
     #[test]

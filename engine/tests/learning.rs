@@ -184,6 +184,46 @@ fn a_training_is_stopped_and_gone_on_with_to_the_same_adapter() {
     assert_eq!(again.key, clip.key);
 }
 
+#[test]
+fn a_training_that_stopped_is_deleted_and_one_under_way_is_not() {
+    let home = Home::new(IDLE);
+    let plugin = home.connect();
+    let other = home.connect();
+    let recordings = recordings(&home);
+    learn(&plugin, 1, request(vec![recordings.clone()]));
+    wait_for_step(&plugin, 1, 2);
+    let under_way = runs(&other);
+    assert!(under_way[0].is_under_way, "{under_way:?}");
+    let discard = |job: u64, run: &str| {
+        let run = run.to_owned();
+        other.say(&ToEngine::DiscardRun { job, run });
+    };
+    let refused = |job: u64| {
+        let ended = learned(&other, job);
+        ended.unwrap_err().unwrap().text
+    };
+    let run = &under_way[0].run;
+    discard(5, run);
+    assert!(refused(5).contains("under way"));
+    plugin.say(&ToEngine::Cancel { job: 1 });
+    assert_eq!(learned(&plugin, 1), Err(None));
+    assert!(!runs(&other)[0].is_under_way);
+    discard(6, run);
+    // Whoever else lists it is told, too.
+    for each in [&plugin, &other] {
+        each.wait_for("the runs that are left", |message| match message {
+            FromEngine::Runs { runs } if runs.is_empty() => Some(()),
+            _ => None,
+        });
+    }
+    assert!(!home.places.runs().join(run).exists());
+    assert!(recordings.join("0.wav").exists());
+    discard(7, run);
+    assert!(refused(7).contains("any more"));
+    discard(8, "../adapters");
+    assert!(refused(8).contains("any more"));
+}
+
 /// A musician closes the project: the training goes on, and who comes back hears of it again. Clips do not wait for it.
 #[test]
 fn a_training_outlives_its_plugin() {

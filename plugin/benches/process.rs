@@ -50,6 +50,7 @@ fn play(
         tempo_bpm: Some(tempo_bpm),
         position_quarters: Some(*quarters),
         position_samples: None,
+        bar: None,
     };
     let settings = Settings {
         mode,

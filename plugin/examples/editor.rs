@@ -255,6 +255,7 @@ fn learning(view: &mut View) {
         name: "harbour".to_owned(),
         steps_done: 900,
         steps: 2000,
+        is_under_way: false,
     });
     view.messages.push(Message {
         number: 4,

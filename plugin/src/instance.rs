@@ -8,7 +8,7 @@ use protocol::Metre;
 
 use crate::editor::{EditorLink, EditorWindow};
 use crate::parameters::{Parameters, PlayMode};
-use crate::playback::{Block, CaptureSender, NoteEvent, Player, Settings};
+use crate::playback::{Bar, Block, CaptureSender, NoteEvent, Player, Settings, frames_to_bar};
 use crate::project::{FIRST_PAD, PADS, VARIATIONS};
 use crate::session::{AudioEnds, Session};
 use crate::standalone;
@@ -87,6 +87,12 @@ impl Instance {
 
     pub(crate) fn activate(&mut self, config: &BufferConfig) {
         self.session.start();
+        self.prepare(config);
+        self.session.shared().wake();
+    }
+
+    /// Makes room for blocks of any length the host may send, so that none allocates.
+    fn prepare(&mut self, config: &BufferConfig) {
         let rate_hz = f64::from(config.sample_rate);
         let host = &self.session.shared().host;
         host.set_sample_rate_hz(rate_hz);
@@ -97,11 +103,9 @@ impl Instance {
             presses: self.offline.presses,
             ..Offline::default()
         };
-        // One allocation for blocks of any length the host may send.
         let most = config.max_buffer_size as usize;
         self.input = [Vec::with_capacity(most), Vec::with_capacity(most)];
         self.player.set_sample_rate(rate_hz);
-        self.session.shared().wake();
     }
 
     pub(crate) fn reset(&mut self) {
@@ -128,6 +132,8 @@ impl Instance {
         self.take_input(input, frames);
         self.collect_events(context);
         let block = self.tell_host(context.transport());
+        let to_bar = frames_to_bar(&block, f64::from(context.transport().sample_rate));
+        self.capture.push(&self.input[0], &self.input[1], to_bar);
         self.watch_generate();
         if self.offline.is_on {
             self.wait_offline(&block, frames, context.transport().sample_rate);
@@ -164,7 +170,6 @@ impl Instance {
             kept.extend(samples.iter().copied().take(frames));
             kept.resize(frames, 0.0);
         }
-        self.capture.push(&self.input[0], &self.input[1]);
     }
 
     fn mix_input(&self, output: &mut [&mut [f32]]) {
@@ -222,10 +227,11 @@ impl Instance {
         let tempo_bpm = transport
             .tempo
             .filter(|tempo| tempo.is_finite() && *tempo > 0.0);
-        host.set_metre(Metre::of_host(
-            transport.time_sig_numerator,
-            transport.time_sig_denominator,
-        ));
+        let metre = Metre::of_host(transport.time_sig_numerator, transport.time_sig_denominator);
+        host.set_metre(metre);
+        let bar_start = transport
+            .bar_start_pos_beats()
+            .filter(|_| transport.time_sig_numerator.is_some());
         host.count_block(transport.playing);
         if !self.offline.is_on {
             host.set_tempo_bpm(tempo_bpm.unwrap_or_default());
@@ -235,6 +241,10 @@ impl Instance {
             tempo_bpm,
             position_quarters: transport.pos_beats(),
             position_samples: transport.pos_samples,
+            bar: bar_start.map(|start_quarters| Bar {
+                start_quarters,
+                quarters: metre.quarters(),
+            }),
         }
     }
 
@@ -271,7 +281,10 @@ impl Instance {
         if is_first || has_settled || is_asked || is_restored {
             shared.host.set_tempo_bpm(tempo_bpm);
             let ticket = shared.ask_to_settle();
-            shared.settling.wait(ticket, OFFLINE_PATIENCE);
+            if !shared.settling.wait(ticket, OFFLINE_PATIENCE) {
+                shared.host.wait_in_vain();
+                shared.wake();
+            }
         }
     }
 
@@ -358,3 +371,100 @@ macro_rules! as_instance {
     };
 }
 pub(crate) use as_instance;
+
+#[cfg(test)]
+mod tests {
+    use assert_no_alloc::assert_no_alloc;
+    use nice_plug::context::process::SendEventError;
+    use nice_plug::midi::{Channel, Key, VoiceID};
+
+    use super::*;
+    use crate::instrument::Lorelei;
+
+    /// What a host says with a block.
+    struct Said {
+        transport: Transport,
+        notes: Vec<PluginNote<()>>,
+    }
+
+    impl ProcessContext<Lorelei> for Said {
+        fn plugin_api(&self) -> PluginApi {
+            PluginApi::Clap
+        }
+        fn execute_background(&self, (): ()) {}
+        fn execute_gui(&self, (): ()) {}
+        fn transport(&self) -> &Transport {
+            &self.transport
+        }
+        fn next_event(&mut self) -> Option<PluginNote<()>> {
+            self.notes.pop()
+        }
+        fn try_send_event(
+            &mut self,
+            _: PluginNote<()>,
+        ) -> Result<(), (PluginNote<()>, SendEventError)> {
+            Ok(())
+        }
+        fn set_latency_samples(&self, _: u32) {}
+        fn request_restart(&self) {}
+        fn set_current_voice_capacity(&self, _: u32) {}
+    }
+
+    fn note(timing: u32) -> PluginNote<()> {
+        PluginNote::NoteOn {
+            timing,
+            voice_id: VoiceID::Wildcard,
+            channel: Channel::Number(0),
+            key: Key::Number(36),
+            velocity: 0.5,
+        }
+    }
+
+    /// In bars of 3/4.
+    fn rolling(position_quarters: f64) -> Transport {
+        let mut transport = Transport::new(48_000.0);
+        transport.playing = true;
+        transport.tempo = Some(120.0);
+        transport.time_sig_numerator = Some(3);
+        transport.time_sig_denominator = Some(4);
+        transport.bar_start_pos_beats = Some(9.0);
+        transport.pos_beats = Some(position_quarters);
+        transport
+    }
+
+    #[test]
+    #[allow(unsafe_code)]
+    fn no_part_of_a_block_allocates() {
+        let mut instance = Instance::new(true);
+        instance.prepare(&BufferConfig {
+            sample_rate: 48_000.0,
+            min_buffer_size: None,
+            max_buffer_size: 512,
+            process_mode: ProcessMode::Realtime,
+        });
+        for channels in [2, 1, 0] {
+            for block in 0..8 {
+                let position = 9.0 + f64::from(block) * 512.0 / 24_000.0;
+                let mut said = Said {
+                    transport: rolling(position),
+                    // More than are heard.
+                    notes: (0..MOST_EVENTS as u32 + 10)
+                        .map(|at| note(at % 512))
+                        .collect(),
+                };
+                let mut samples = vec![vec![0.25; 512]; channels];
+                let mut buffer = Buffer::default();
+                // SAFETY: the slices are as long as is said.
+                unsafe {
+                    buffer.set_slices(512, |slices| {
+                        *slices = samples.iter_mut().map(|channel| &mut channel[..]).collect();
+                    });
+                }
+                assert_no_alloc(|| instance.process(&mut buffer, None, &mut said));
+                // The effect lets its input through.
+                assert_eq!(samples, vec![vec![0.25; 512]; channels]);
+            }
+        }
+        assert!(instance.held_pads[0]);
+    }
+}

@@ -22,3 +22,8 @@ use instrument::Lorelei;
 
 nice_plug::nice_export_clap!(Lorelei, LoreleiEffect);
 nice_plug::nice_export_vst3!(Lorelei, LoreleiEffect);
+
+/// Tests of the audio thread's work abort where it allocates.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;

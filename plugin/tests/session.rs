@@ -16,7 +16,7 @@ use nice_plug::prelude::{Param, Params};
 use plugin::parameters::Parameters;
 use plugin::project::Project;
 use plugin::session::{AudioEnds, Command, EngineStatus, MessageKind, Session, SlotState, View};
-use protocol::{Problem, ProblemKind, SourceRole};
+use protocol::{Problem, ProblemKind, RunInfo, SourceRole};
 
 /// All tests have one home, and so one socket.
 static TURN: Mutex<()> = Mutex::new(());
@@ -414,12 +414,13 @@ fn what_comes_in_for_as_long_as_the_bars_becomes_the_source() {
             .collect()
     };
     let (left, right) = (heard(0.5), heard(-0.25));
+    // The bar that is under way is waited for.
+    let before = [0.9; 1000];
+    instance.audio.capture.push(&before, &before, Some(1000));
     for block in 0..32 {
         let part = block * 1000..(block + 1) * 1000;
-        instance
-            .audio
-            .capture
-            .push(&left[part.clone()], &right[part]);
+        let (left, right) = (&left[part.clone()], &right[part]);
+        instance.audio.capture.push(left, right, Some(0));
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let view = instance.wait("a source", |view| view.project.source.is_some());
@@ -516,6 +517,26 @@ fn exported_clips_get_free_names_and_the_same_samples() {
     let own_bpm = before.project.slots[0].as_ref().unwrap().recipe.tempo_bpm;
     let wanted = clip.frames() as f64 * own_bpm / 100.0;
     assert!((slower.frames() as f64 - wanted).abs() <= 1.0);
+}
+
+#[test]
+fn an_unfinished_training_is_deleted() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    engine.manner.runs.lock().unwrap().push(RunInfo {
+        run: "harbour-1".to_owned(),
+        name: "harbour".to_owned(),
+        steps_done: 900,
+        steps: 2000,
+        is_under_way: false,
+    });
+    let instance = Instance::new();
+    instance.say(Command::Refresh);
+    instance.wait("the run", |view| view.runs.len() == 1);
+    instance.say(Command::DiscardRun("harbour-1".to_owned()));
+    instance.wait("no run", |view| view.runs.is_empty());
+    instance.say(Command::DiscardRun("harbour-1".to_owned()));
+    instance.wait_for_problem("Deleting run harbour-1: there is no training run");
 }
 
 #[test]

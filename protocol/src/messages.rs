@@ -55,8 +55,16 @@ pub enum ToEngine {
         /// Of [`FromEngine::Runs`].
         run: String,
     },
-    /// Which training runs there are that can go on; answered by [`FromEngine::Runs`].
+    /// Which training runs are not finished; answered by [`FromEngine::Runs`].
     ListRuns,
+    /// Delete a run that is not under way, with what it has learned; all clients are told the [`FromEngine::Runs`] that are left, or this one
+    /// [`FromEngine::Failed`] of this job.
+    DiscardRun {
+        /// For the answer.
+        job: JobId,
+        /// Of [`FromEngine::Runs`].
+        run: String,
+    },
     /// Stop a job at its next step; a training run writes a checkpoint and can go on later.
     Cancel {
         /// Which.
@@ -109,7 +117,7 @@ pub enum FromEngine {
         /// By name.
         adapters: Vec<AdapterInfo>,
     },
-    /// Training runs that can go on.
+    /// Training runs that are not finished.
     Runs {
         /// The newest first.
         runs: Vec<RunInfo>,
@@ -252,7 +260,7 @@ impl AdapterInfo {
     }
 }
 
-/// A training run that can go on.
+/// A training run that is not finished: it can go on, or is under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
     /// Its name for [`ToEngine::ResumeLearning`].
@@ -263,6 +271,8 @@ pub struct RunInfo {
     pub steps_done: u32,
     /// Steps in all.
     pub steps: u32,
+    /// It is at work now, perhaps for another client.
+    pub is_under_way: bool,
 }
 
 /// A clip as a file: a seamless loop in stereo, FLAC of 24 bits, exactly [`Recipe::frames`] long.

@@ -341,6 +341,7 @@ fn full(letters: usize) -> View {
         name: name("harbour"),
         steps_done: 1,
         steps: 2,
+        is_under_way: false,
     });
     view.jobs.push(JobView {
         job: 5,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::bars::Bar;
 use super::denormals::FlushDenormals;
 use super::exchange::ExchangeReceiver;
 use super::gain::Gain;
@@ -31,6 +32,8 @@ pub struct Block {
     pub position_quarters: Option<f64>,
     /// The same in samples.
     pub position_samples: Option<i64>,
+    /// The bar that it begins in, where the host knows of bars.
+    pub bar: Option<Bar>,
 }
 
 /// A note within a block.

@@ -1,5 +1,6 @@
 //! Where the music is, out of what the host says, which may be incomplete or nonsense.
 
+use super::bars::Bars;
 use super::player::Block;
 
 /// Tempos that are believed.
@@ -12,11 +13,13 @@ const MOST_QUARTERS: f64 = 1e9;
 const TICKS: f64 = 1920.0;
 /// Of a tick: so near to one is on it.
 const ON_TICK: f64 = 1e-6;
+/// A block that begins so near to where the one before ended goes on from there; in a tempo ramp it is not the same.
+const FOLLOWS_QUARTERS: f64 = 1.0 / 16.0;
 
 /// What a block plays from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Moment {
-    /// Position of the block's first sample.
+    /// Position of the block's first sample, counted so that bars begin at multiples of their length.
     pub(super) quarters: f64,
     pub(super) tempo_bpm: f64,
     pub(super) quarters_per_sample: f64,
@@ -41,6 +44,7 @@ pub(super) struct Transport {
     expected_quarters: f64,
     /// What the host said last, to see whether it moves.
     host_quarters: Option<f64>,
+    bars: Bars,
     sample_rate_hz: f64,
 }
 
@@ -50,6 +54,7 @@ impl Transport {
             clock: Clock::Stopped,
             expected_quarters: 0.0,
             host_quarters: None,
+            bars: Bars::new(),
             sample_rate_hz,
         }
     }
@@ -85,15 +90,19 @@ impl Transport {
             ),
         };
         let quarters_per_sample = tempo_bpm / (60.0 * self.sample_rate_hz);
+        let is_said = block.position_quarters == Some(quarters);
         let counted = block
             .position_samples
-            .filter(|_| clock == Clock::Host && block.position_quarters == Some(quarters))
+            .filter(|_| clock == Clock::Host && is_said)
             .map(|position| position as f64 * quarters_per_sample)
             .filter(|counted| is_rounding_of(quarters, *counted));
+        let follows = !is_start && (quarters - self.expected_quarters).abs() <= FOLLOWS_QUARTERS;
         let quarters = counted.unwrap_or(quarters);
+        let bar = block.bar.filter(|_| clock == Clock::Host && is_said);
+        let bar_offset = self.bars.offset(bar, quarters, follows);
         self.expected_quarters = quarters + samples as f64 * quarters_per_sample;
         Some(Moment {
-            quarters,
+            quarters: quarters - bar_offset,
             tempo_bpm,
             quarters_per_sample,
             is_start,
@@ -129,6 +138,7 @@ mod tests {
             tempo_bpm,
             position_quarters,
             position_samples: None,
+            bar: None,
         }
     }
 

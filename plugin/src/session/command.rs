@@ -89,8 +89,10 @@ pub enum Command {
         /// Steps, or as the base has it.
         steps: Option<u32>,
     },
-    /// Go on with a training run.
+    /// Go on with a training run, or follow the one that is under way.
     ResumeLearning(String),
+    /// Delete a training run that is not finished.
+    DiscardRun(String),
     /// Ask the engine for bases, adapters and runs again.
     Refresh,
     /// Put a message away.

@@ -61,6 +61,7 @@ pub(super) struct Conductor {
     listening: Option<Listening>,
     exported: [Option<Exported>; SLOTS],
     presses: u64,
+    vain_waits: u64,
     blocks: u64,
     /// When the host was last seen to process a block.
     processed: Option<Instant>,
@@ -94,6 +95,7 @@ impl Conductor {
             listening: None,
             exported: Default::default(),
             presses: 0,
+            vain_waits: 0,
             blocks: 0,
             processed: None,
             is_silence_told: false,
@@ -152,6 +154,7 @@ impl Conductor {
         self.adopt_project();
         self.count_presses();
         self.tell_of_silence();
+        self.tell_of_vain_waits();
         self.hear_engine();
         self.listen();
         self.make_ready();
@@ -207,6 +210,7 @@ impl Conductor {
                 steps,
             } => self.learn(name, recordings, steps),
             Command::ResumeLearning(run) => self.resume_learning(run),
+            Command::DiscardRun(run) => self.discard_run(run),
             Command::Refresh => self.refresh(),
             Command::Dismiss(number) => self
                 .view
@@ -277,6 +281,14 @@ impl Conductor {
     }
 
     /// Without a DAW nobody else would tell that the audio server is gone.
+    fn tell_of_vain_waits(&mut self) {
+        let waits = self.shared.host.vain_waits();
+        if std::mem::replace(&mut self.vain_waits, waits) != waits {
+            let text = "An offline render waited ten minutes for a clip and went on without it; let the clips appear in the window, and render again.";
+            self.tell(MessageKind::Problem, text.to_owned());
+        }
+    }
+
     fn tell_of_silence(&mut self) {
         let is_silent = self.shared.host.expects_blocks()
             && self

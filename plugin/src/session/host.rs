@@ -11,6 +11,7 @@ pub struct HostState {
     tempo_bpm: AtomicU64,
     metre: AtomicU64,
     presses: AtomicU64,
+    vain_waits: AtomicU64,
     blocks: AtomicU64,
     is_playing: AtomicBool,
     is_offline: AtomicBool,
@@ -91,6 +92,16 @@ impl HostState {
     /// How often it went on.
     pub fn presses(&self) -> u64 {
         self.presses.load(Ordering::Acquire)
+    }
+
+    /// An offline render went on without what it had waited for.
+    pub fn wait_in_vain(&self) {
+        self.vain_waits.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often one did.
+    pub fn vain_waits(&self) -> u64 {
+        self.vain_waits.load(Ordering::Acquire)
     }
 
     /// Whether the host renders offline: clips are then made ready only when the audio thread asks and waits for it.

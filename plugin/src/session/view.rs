@@ -20,7 +20,7 @@ pub struct View {
     pub bases: Vec<BaseInfo>,
     /// All adapters it knows.
     pub adapters: Vec<AdapterInfo>,
-    /// Training runs that can go on.
+    /// Training runs that are not finished.
     pub runs: Vec<RunInfo>,
     /// What is at work or waits.
     pub jobs: Vec<JobView>,

@@ -11,7 +11,7 @@ use protocol::framing::{self, FrameReader, Received};
 use protocol::places::Places;
 use protocol::socket::{self, Stream};
 use protocol::{
-    AdapterInfo, BaseInfo, ClipFile, FromEngine, Problem, ProblemKind, Recipe, ToEngine,
+    AdapterInfo, BaseInfo, ClipFile, FromEngine, Problem, ProblemKind, Recipe, RunInfo, ToEngine,
 };
 
 /// The rate of its clips.
@@ -28,6 +28,8 @@ pub(crate) struct Manner {
     pub(crate) delay_ms: AtomicU32,
     /// What it was asked for, in order.
     pub(crate) asked: Mutex<Vec<Recipe>>,
+    /// Trainings that are not finished.
+    pub(crate) runs: Mutex<Vec<RunInfo>>,
 }
 
 /// A running one; ends when it is dropped.
@@ -144,6 +146,25 @@ fn talk(mut stream: Stream, manner: &Manner, is_over: &AtomicBool, places: &Plac
                 }
             }
             ToEngine::Cancel { job } => FromEngine::Stopped { job },
+            ToEngine::ListRuns => FromEngine::Runs {
+                runs: manner.runs.lock().unwrap().clone(),
+            },
+            ToEngine::DiscardRun { job, run } => {
+                let mut runs = manner.runs.lock().unwrap();
+                match runs.iter().position(|known| known.run == run) {
+                    Some(at) => {
+                        runs.remove(at);
+                        FromEngine::Runs { runs: runs.clone() }
+                    }
+                    None => FromEngine::Failed {
+                        job,
+                        problem: Problem {
+                            kind: ProblemKind::MissingFile,
+                            text: format!("there is no training run {run:?} any more"),
+                        },
+                    },
+                }
+            }
             _ => continue,
         };
         if framing::write(&mut stream, &answer).is_err() {

@@ -203,6 +203,7 @@ fn without_a_position_or_a_tempo_it_counts_itself() {
                 tempo_bpm,
                 position_quarters,
                 position_samples: None,
+                bar: None,
             };
             let mut output = [vec![], vec![]];
             while output[0].len() < 96_000 {
@@ -304,6 +305,10 @@ fn nonsense_of_the_host_does_no_harm() {
                 tempo_bpm: Some(numbers[random.below(10)]),
                 position_quarters: Some(numbers[random.below(10)]),
                 position_samples: [None, Some(i64::MIN), Some(12_345)][random.below(3)],
+                bar: (random.below(2) == 0).then(|| plugin::playback::Bar {
+                    start_quarters: numbers[random.below(10)],
+                    quarters: numbers[random.below(10)],
+                }),
             };
             let settings = plugin::playback::Settings {
                 slot: [0, 0, 1, 77, usize::MAX][random.below(5)],
@@ -330,6 +335,7 @@ fn a_host_that_rounds_to_ticks_is_followed_to_the_sample() {
         tempo_bpm: Some(120.0),
         position_quarters: Some((position as f64 / 22_050.0 * 1920.0).floor() / 1920.0),
         position_samples: Some(position),
+        bar: None,
     };
     host.play_block(16, &block(0), &[]);
     let mut output = [vec![], vec![]];
@@ -339,5 +345,59 @@ fn a_host_that_rounds_to_ticks_is_followed_to_the_sample() {
     for (ours, clip) in output.iter().zip(&clip.channels) {
         let mut both = ours.iter().zip(clip).skip(400);
         assert!(both.all(|(ours, clip)| *ours == clip * 0.25));
+    }
+}
+
+#[test]
+fn after_a_change_of_metre_the_loop_begins_on_the_bars() {
+    // Three bars of 3/4, then 4/4: bars begin at 9, 13, 17.
+    let clip = noise(RATE_HZ, 120.0, 4.0);
+    let bar_at = |quarters: f64| match quarters {
+        ..9.0 => (quarters.div_euclid(3.0) * 3.0, 3.0),
+        _ => (9.0 + (quarters - 9.0).div_euclid(4.0) * 4.0, 4.0),
+    };
+    let play = |host: &mut Host, samples: usize| {
+        let (start_quarters, quarters) = bar_at(host.quarters + 1e-9);
+        let bar = Some(plugin::playback::Bar {
+            start_quarters,
+            quarters,
+        });
+        let block = Block {
+            bar,
+            ..host.block()
+        };
+        host.play_block(samples, &block, &[])
+    };
+    // Quiet, so that the crossfade does not wake the limiter.
+    let gain = 0.25;
+    let is_heard = |ours: &[f32], clip: &[f32]| {
+        ours.len() == clip.len()
+            && ours
+                .iter()
+                .zip(clip)
+                .all(|(ours, clip)| *ours == clip * gain)
+    };
+    let mut host = Host::with_clip(RATE_HZ, 120.0, &clip);
+    host.settings.gain = gain;
+    let mut output = [vec![], vec![]];
+    for _ in 0..17 * 24_000 / 500 {
+        append(&mut output, &play(&mut host, 500));
+    }
+    let beat = 24_000;
+    for (ours, clip) in output.iter().zip(&clip.channels) {
+        // Before the change as ever; at it with a crossfade, and from then on each bar from the clip's first beat.
+        let before = [&clip[..], &clip[..], &clip[..beat]].concat();
+        assert!(is_heard(&ours[1000..9 * beat], &before[1000..]));
+        assert!(is_heard(&ours[9 * beat + 300..13 * beat], &clip[300..]));
+        assert!(is_heard(&ours[13 * beat..], clip));
+    }
+    // At another tempo beat by beat; a start in the middle of the song is no different.
+    let mut host = Host::with_clip(RATE_HZ, 96.0, &clip);
+    host.settings.gain = gain;
+    host.quarters = 13.0;
+    for first in [0, 1, 2, 3, 0, 1] {
+        let ours = play(&mut host, 30_000);
+        let clip = &clip.channels[1][first * beat + 2000..][..10_000];
+        assert!(is_heard(&ours[1][2000..12_000], clip), "beat {first}");
     }
 }

@@ -58,6 +58,7 @@ impl Host {
             tempo_bpm: Some(self.tempo_bpm),
             position_quarters: Some(self.quarters),
             position_samples: None,
+            bar: None,
         }
     }
 

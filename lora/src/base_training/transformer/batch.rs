@@ -21,7 +21,7 @@ const DROP_TAG: f64 = 0.25;
 const DROP_GRID: f64 = 0.40;
 /// How often one to this many tags are all that is kept, as in prompts that people type, and how often a piece's first tag, its style where it
 /// has one, is kept for certain.
-const FEW_TAGS: f64 = 0.35;
+const FEW_TAGS: f64 = 0.45;
 const MOST_OF_FEW: usize = 3;
 const FEW_WITH_FIRST: f64 = 0.60;
 /// How often all but one span is given, as in editing and continuing, and the span's share of the crop.

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use egui::{Align2, Id, Rect, RichText, ScrollArea, TextEdit, Ui, vec2};
-use protocol::LearnRequest;
+use protocol::{LearnRequest, RunInfo};
 
+use crate::editor::layout;
 use crate::editor::screen::{Screen, Shown};
 use crate::editor::theme;
 use crate::editor::widgets::{
@@ -20,6 +21,8 @@ pub(crate) struct LearnSheet {
     name: String,
     path: String,
     steps: String,
+    /// A run whose deletion waits to be confirmed.
+    discarding: Option<String>,
     /// Why the path that was written is not in the list.
     path_problem: Option<String>,
     /// Number of the last [`View::not_learned`](crate::session::View::not_learned) that was given back.
@@ -120,7 +123,7 @@ pub(crate) fn show(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, screen: &mut Scre
                 screen.learn.give_back(shown.view.not_learned.as_ref());
                 gather(ui, &mut screen.learn);
                 start(ui, shown, &mut screen.learn);
-                runs(ui, shown);
+                runs(ui, shown, &mut screen.learn);
             });
     });
 }
@@ -200,7 +203,7 @@ fn start(ui: &mut Ui, shown: &Shown<'_>, sheet: &mut LearnSheet) {
     ui.add_space(4.0);
     caption(ui, "Name, and training steps if not the usual number");
     let place = row(ui, theme::ROW);
-    let [name, steps, begin] = crate::editor::layout::columns(place, [2.2, 1.0, 1.4], 8.0);
+    let [name, steps, begin] = layout::columns(place, [2.2, 1.0, 1.4], 8.0);
     let field = |text, id, hint: &'static str, most| {
         TextEdit::singleline(text)
             .id(Id::unique(id))
@@ -236,29 +239,67 @@ fn start(ui: &mut Ui, shown: &Shown<'_>, sheet: &mut LearnSheet) {
     }
 }
 
-fn runs(ui: &mut Ui, shown: &Shown<'_>) {
+fn runs(ui: &mut Ui, shown: &Shown<'_>, sheet: &mut LearnSheet) {
     if shown.view.runs.is_empty() {
         return;
     }
     ui.add_space(6.0);
-    caption(ui, "Can go on");
+    caption(ui, "Not finished");
     for run in &shown.view.runs {
         let place = row(ui, theme::ROW);
-        let go = Rect::from_min_max(place.right_top() - vec2(82.0, 0.0), place.right_bottom());
-        let line = Rect::from_min_max(place.min, go.left_bottom() - vec2(8.0, 0.0));
+        let [line, go, away] = layout::columns(place, [3.4, 1.0, 1.3], 8.0);
+        let state = match run.is_under_way {
+            true => ", under way",
+            false => "",
+        };
         let text = format!(
-            "{} \u{00b7} {} of {} steps",
+            "{} \u{00b7} {} of {} steps{state}",
             run.name, run.steps_done, run.steps
         );
         let (font, ink) = (theme::body(), theme::TEXT);
         words(ui, line, Align2::LEFT_CENTER, &text, font, ink);
-        let response = button(ui, go, &format!("run-{}", run.run), "Go on", Look::Plain);
-        if response
-            .on_hover_text("Learn on from where it stopped")
-            .clicked()
-        {
+        let is_followed = shown
+            .view
+            .jobs
+            .iter()
+            .any(|job| job.kind == JobKind::Learning);
+        if run.is_under_way && is_followed {
+            continue;
+        }
+        let (label, tip) = match run.is_under_way {
+            true => ("Follow", "Show how far it is, and be able to stop it"),
+            false => ("Go on", "Learn on from where it stopped"),
+        };
+        let response = button(ui, go, &format!("run-{}", run.run), label, Look::Plain);
+        if response.on_hover_text(tip).clicked() {
             shown.hands.send(Command::ResumeLearning(run.run.clone()));
         }
+        if !run.is_under_way {
+            discard(ui, away, run, shown, sheet);
+        }
+    }
+}
+
+/// Deletes hours of training, so that it is asked twice.
+fn discard(ui: &mut Ui, place: Rect, run: &RunInfo, shown: &Shown<'_>, sheet: &mut LearnSheet) {
+    let is_asked = sheet.discarding.as_ref() == Some(&run.run);
+    let (label, look) = match is_asked {
+        true => ("Really delete", Look::Gold),
+        false => ("Delete", Look::Plain),
+    };
+    let tip = "Delete this run, with what it has learned; the recordings themselves stay";
+    let response = button(ui, place, &format!("discard-{}", run.run), label, look);
+    let is_elsewhere = response.clicked_elsewhere() && is_asked;
+    if response.on_hover_text(tip).clicked() {
+        sheet.discarding = match is_asked {
+            true => {
+                shown.hands.send(Command::DiscardRun(run.run.clone()));
+                None
+            }
+            false => Some(run.run.clone()),
+        };
+    } else if is_elsewhere {
+        sheet.discarding = None;
     }
 }
 

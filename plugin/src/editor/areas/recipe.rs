@@ -288,7 +288,10 @@ fn source(ui: &mut Ui, shown: &Shown<'_>, screen: &mut Screen) {
             ui,
             bar,
             Align2::CENTER_CENTER,
-            "Listening to the input",
+            match share > 0.0 {
+                true => "Listening to the input",
+                false => "Listening from the next bar on",
+            },
             theme::small(),
             theme::TEXT,
         );
@@ -324,7 +327,7 @@ fn source(ui: &mut Ui, shown: &Shown<'_>, screen: &mut Screen) {
         }
         None => {
             let (listen, field) = split_left(place, 80.0);
-            let tip = "Take what comes in at the input, for as long as the bars that are set.";
+            let tip = "Take what comes in at the input, for as many bars as are set; while the transport rolls, from the next bar on.";
             if button(ui, listen, "listen", "Listen", Look::Plain)
                 .on_hover_text(tip)
                 .clicked()

@@ -168,7 +168,10 @@ impl Conductor {
                 self.view.adapters = adapters;
                 self.choose_added();
             }
-            FromEngine::Runs { runs } => self.view.runs = runs,
+            FromEngine::Runs { runs } => {
+                self.view.runs = runs;
+                self.end_discarding();
+            }
             FromEngine::Queued { job, ahead } => {
                 let phase = match ahead {
                     0 => "next".to_owned(),

@@ -35,6 +35,8 @@ pub(super) enum Work {
     Resume(String),
     /// A file that was dropped.
     AddAdapter(std::path::PathBuf),
+    /// A training run that is to be deleted.
+    Discard(String),
 }
 
 impl Job {
@@ -46,7 +48,7 @@ impl Job {
         let kind = match &self.work {
             Work::Clip { slot, .. } => JobKind::Clip { slot: *slot },
             Work::Learn(_) | Work::Resume(_) => JobKind::Learning,
-            Work::AddAdapter(_) => return None,
+            Work::AddAdapter(_) | Work::Discard(_) => return None,
         };
         Some(JobView {
             job: self.id,
@@ -60,7 +62,9 @@ impl Job {
     /// The same for another engine, if it may be tried again.
     pub(super) fn again(&self) -> Option<Work> {
         match &self.work {
-            Work::Clip { .. } | Work::AddAdapter(_) if !self.was_lost => Some(self.work.clone()),
+            Work::Clip { .. } | Work::AddAdapter(_) | Work::Discard(_) if !self.was_lost => {
+                Some(self.work.clone())
+            }
             _ => None,
         }
     }
@@ -260,6 +264,7 @@ impl Conductor {
             Work::Learn(request) => ToEngine::Learn { job: id, request },
             Work::Resume(run) => ToEngine::ResumeLearning { job: id, run },
             Work::AddAdapter(path) => ToEngine::AddAdapter { job: id, path },
+            Work::Discard(run) => ToEngine::DiscardRun { job: id, run },
         };
         let job = Job {
             id,
@@ -311,6 +316,7 @@ impl Conductor {
                 Work::Clip { slot, .. } => format!("Pad {}", ["A", "B"][(slot - FIRST_PAD).min(1)]),
                 Work::Learn(request) => format!("Learning “{}”", request.name),
                 Work::Resume(run) => format!("Learning, run {run}"),
+                Work::Discard(run) => format!("Deleting run {run}"),
                 Work::AddAdapter(path) => {
                     let name = path.file_name().unwrap_or(path.as_os_str());
                     name.to_string_lossy().into_owned()

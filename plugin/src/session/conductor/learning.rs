@@ -97,6 +97,19 @@ impl Conductor {
         }
     }
 
+    pub(super) fn discard_run(&mut self, run: String) {
+        self.ask(Work::Discard(run));
+    }
+
+    /// Ends those deletions whose run is not listed any more.
+    pub(super) fn end_discarding(&mut self) {
+        let runs = &self.view.runs;
+        self.jobs.retain(|job| match &job.work {
+            Work::Discard(discarded) => runs.iter().any(|run| run.run == *discarded),
+            _ => true,
+        });
+    }
+
     pub(super) fn resume_learning(&mut self, run: String) {
         self.ask(Work::Resume(run));
     }
