@@ -16,6 +16,8 @@ const COUNTERS: [&str; 2] = ["initted", "step"];
 /// A tensor that every size and version of the transformer has; `start_time_embed` ends alike but for the dot.
 const LANDMARK: &str = "time_embed.time_mlp.0.weight";
 const TRANSFORMER: &str = "transformer.";
+/// Parts of the names that adapters' tensors have, in the layouts of PEFT, kohya and LyCORIS.
+const ADAPTERS: [&str; 4] = ["lora_", ".lora.", "lokr_", "dora_scale"];
 
 /// One of the state dicts that a checkpoint may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +146,17 @@ fn transformer_prefix(file: &TensorFile, dict: StateDict) -> Result<String, Chec
         ))),
         (None, _) => {
             let first: Vec<String> = file.names().take(3).map(shorten).collect();
-            Err(other_model(format!("the file has {}", first.join(", "))))
+            let is_adapter = file
+                .names()
+                .any(|name| ADAPTERS.iter().any(|part| name.contains(part)));
+            let hint = match is_adapter {
+                true => " (these are an adapter's tensors: give it with --lora, beside its model)",
+                false => "",
+            };
+            Err(other_model(format!(
+                "the file has {}{hint}",
+                first.join(", ")
+            )))
         }
     }
 }

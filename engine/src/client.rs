@@ -174,12 +174,20 @@ fn answer(hub: &Arc<Hub>, client: ClientId, message: ToEngine) {
         }
         ToEngine::ListRuns => tell_runs(hub, &[client]),
         ToEngine::DiscardRun { job, run } => match discard_run(hub, &run) {
-            Ok(()) => tell_runs(hub, &hub.clients()),
-            Err(problem) => failed(job, problem),
+            Ok(()) => tell_all_runs(hub),
+            Err(problem) => {
+                failed(job, problem);
+                tell_runs(hub, &[client]);
+            }
         },
         ToEngine::Cancel { job } => hub.cancel(client, job),
         ToEngine::Hold { keys, inputs } => hub.hold(client, keys, inputs),
     }
+}
+
+/// Lists the trainings that are not finished, to everybody: one began or ended, or is deleted.
+pub(crate) fn tell_all_runs(hub: &Hub) {
+    tell_runs(hub, &hub.clients());
 }
 
 fn tell_runs(hub: &Hub, clients: &[ClientId]) {
@@ -192,12 +200,19 @@ fn tell_runs(hub: &Hub, clients: &[ClientId]) {
 
 fn discard_run(hub: &Hub, name: &str) -> Result<(), Problem> {
     let run = Run::named(&hub.places, name)?;
-    if hub.is_wanted(name) {
-        let text = "this training is under way, or waits; stop it first";
-        return Err(problem(ProblemKind::BadRequest, text));
+    let refuse = |text: &str| Err(problem(ProblemKind::BadRequest, text));
+    if run.is_finished() {
+        return refuse(
+            "this training is finished: its adapter is in the list, and its report stays",
+        );
+    }
+    if !hub.begin_discarding(name) {
+        return refuse("this training is under way, or waits; stop it first");
     }
     tracing::info!("training {name} is deleted");
-    run.discard()
+    let discarded = run.discard();
+    hub.end_discarding(name);
+    discarded
 }
 
 /// Lists the user's adapters and those that the client has named.

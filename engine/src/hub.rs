@@ -43,6 +43,8 @@ struct State {
     next_client: ClientId,
     making: Lane<Recipe>,
     learning: Lane<Learn>,
+    /// Runs that are being deleted.
+    discarding: HashSet<String>,
     /// Jobs that are done and whose clients are being told so.
     telling: usize,
     /// No client joins and no job comes any more.
@@ -192,12 +194,13 @@ impl<T> Lane<T> {
         !removed.is_empty()
     }
 
-    fn next(&mut self) -> Option<Turn<T>> {
+    /// The next job, and the training run that it goes on with, which is known before anybody asks for it.
+    fn next(&mut self, run: impl Fn(&T) -> Option<String>) -> Option<Turn<T>> {
         let (client, waiting) = self.queue.pop()?;
         let at_work = AtWork {
             owners: Arc::new(Owners::new(client, waiting.job)),
             stop: Arc::new(AtomicBool::new(false)),
-            run: None,
+            run: run(&waiting.work),
         };
         self.at_work = Some(at_work.clone());
         Some(Turn {
@@ -232,6 +235,7 @@ impl Hub {
                 next_client: 1,
                 making: Lane::new(),
                 learning: Lane::new(),
+                discarding: HashSet::new(),
                 telling: 0,
                 is_ending: false,
                 busy_at: Instant::now(),
@@ -356,6 +360,10 @@ impl Hub {
     pub(crate) fn learn(&self, client: ClientId, job: JobId, work: Learn) -> Result<(), Problem> {
         if let Learn::Resume(run) = &work {
             let state = self.lock();
+            if state.discarding.contains(run) {
+                let text = "this training is being deleted";
+                return Err(problem(ProblemKind::BadRequest, text));
+            }
             if let Some(at_work) = &state.learning.at_work
                 && at_work.run.as_ref() == Some(run)
                 // One that is stopping is queued behind itself.
@@ -415,18 +423,23 @@ impl Hub {
 
     /// The next clip to make; none after a while without one, or when the engine ends.
     pub(crate) fn next_to_make(&self, most: Duration) -> Option<Turn<Recipe>> {
-        self.next(most, |state| &mut state.making)
+        self.next(most, |state| &mut state.making, |_| None)
     }
 
     /// The next adapter to train.
     pub(crate) fn next_to_learn(&self, most: Duration) -> Option<Turn<Learn>> {
-        self.next(most, |state| &mut state.learning)
+        let run = |work: &Learn| match work {
+            Learn::New(_) => None,
+            Learn::Resume(run) => Some(run.clone()),
+        };
+        self.next(most, |state| &mut state.learning, run)
     }
 
     fn next<T>(
         &self,
         most: Duration,
         lane: impl Fn(&mut State) -> &mut Lane<T>,
+        run: impl Fn(&T) -> Option<String>,
     ) -> Option<Turn<T>> {
         let deadline = Instant::now() + most;
         let mut state = self.lock();
@@ -434,7 +447,7 @@ impl Hub {
             if state.is_ending {
                 return None;
             }
-            if let Some(turn) = lane(&mut state).next() {
+            if let Some(turn) = lane(&mut state).next(&run) {
                 self.tell_news(state);
                 return Some(turn);
             }
@@ -463,15 +476,20 @@ impl Hub {
         self.lock().learning.at_work.as_ref()?.run.clone()
     }
 
-    /// Whether a training run is under way, or waits to go on.
-    pub(crate) fn is_wanted(&self, run: &str) -> bool {
+    /// A training run is about to be deleted, and cannot be gone on with any more; false where it is under way, or waits to go on.
+    pub(crate) fn begin_discarding(&self, run: &str) -> bool {
         let mut state = self.lock();
         let at_work = state.learning.at_work.as_ref();
-        at_work.is_some_and(|at_work| at_work.run.as_deref() == Some(run)) || {
-            let waiting = state.learning.queue.in_order();
-            let mut works = waiting.into_iter().map(|(_, waiting)| &waiting.work);
-            works.any(|work| matches!(work, Learn::Resume(waiting) if waiting == run))
-        }
+        let is_at_work = at_work.is_some_and(|at_work| at_work.run.as_deref() == Some(run));
+        let waiting = state.learning.queue.in_order();
+        let mut works = waiting.into_iter().map(|(_, waiting)| &waiting.work);
+        let waits = works.any(|work| matches!(work, Learn::Resume(waiting) if waiting == run));
+        !is_at_work && !waits && state.discarding.insert(run.to_owned())
+    }
+
+    /// It is deleted, or is not to be.
+    pub(crate) fn end_discarding(&self, run: &str) {
+        self.lock().discarding.remove(run);
     }
 
     /// The training under way is done; its clients are told while the answer lives.

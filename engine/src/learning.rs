@@ -18,7 +18,7 @@ use lora::train::{
 use protocol::{AdapterInfo, FromEngine, LearnRequest, Problem, ProblemKind};
 
 use crate::bases;
-use crate::client::tell_adapters;
+use crate::client::{tell_adapters, tell_all_runs};
 use crate::hub::{Hub, Learn, Turn};
 use crate::problem::{Ending, chain, of_writing, problem};
 use crate::progress::Told;
@@ -56,6 +56,7 @@ fn take(hub: &Arc<Hub>, turn: &Turn<Learn>) {
         Err(Ending::Stopped) => tracing::info!("a training was stopped"),
         Err(Ending::Failed(problem)) => tracing::warn!("a training failed: {}", problem.text),
     }
+    tell_all_runs(hub);
     for (client, job) in turn.owners.all() {
         let message = match learned.clone() {
             Ok(adapter) => FromEngine::Learned { job, adapter },
@@ -72,7 +73,7 @@ fn learn(hub: &Arc<Hub>, turn: &Turn<Learn>) -> Result<AdapterInfo, Ending> {
         Learn::New(request) => {
             // Before anything is written.
             check_recordings(request)?;
-            Run::begin(&hub.places, request)?
+            Run::begin(&hub.places, request, |name| hub.name_run(name))?
         }
         Learn::Resume(name) => Run::named(&hub.places, name)?,
     };
@@ -80,7 +81,7 @@ fn learn(hub: &Arc<Hub>, turn: &Turn<Learn>) -> Result<AdapterInfo, Ending> {
         let text = format!("the training {:?} is finished already", run.name);
         return Err(problem(ProblemKind::BadRequest, text).into());
     }
-    hub.name_run(&run.name);
+    tell_all_runs(hub);
     let request = run.request()?;
     let (owners, stop) = (Arc::clone(&turn.owners), Arc::clone(&turn.stop));
     let mut told = Told::new(Arc::clone(hub), owners, Arc::clone(&stop), true);

@@ -18,6 +18,8 @@ use crate::problem::{of_writing, problem};
 
 const REQUEST: &str = "request.json";
 const FINISHED: &str = "finished";
+/// What the names of folders begin with that are being deleted; no run's does.
+const DISCARDED: char = '.';
 /// Longest name of an adapter, in letters.
 const MOST_NAME_CHARS: usize = 80;
 /// Steps that can be asked for.
@@ -109,12 +111,29 @@ pub(crate) fn list(places: &Places, under_way: Option<&str>) -> Vec<RunInfo> {
     runs.into_iter().map(|(_, info)| info).collect()
 }
 
+/// Deletes what is left of runs that were deleted.
+pub(crate) fn sweep(places: &Places) {
+    let entries = std::fs::read_dir(places.runs()).into_iter().flatten();
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with(DISCARDED)
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!("{}: {error}", entry.path().display());
+        }
+    }
+}
+
 impl Run {
-    /// A new run.
+    /// A new run. Its name is told before it can be listed.
     ///
     /// # Errors
     /// When its folder cannot be made.
-    pub(crate) fn begin(places: &Places, request: &LearnRequest) -> Result<Self, Problem> {
+    pub(crate) fn begin(
+        places: &Places,
+        request: &LearnRequest,
+        named: impl Fn(&str),
+    ) -> Result<Self, Problem> {
         let runs = places.runs();
         std::fs::create_dir_all(&runs).map_err(|error| of_writing(&runs, &error))?;
         let stem = stem(&request.name);
@@ -128,6 +147,7 @@ impl Run {
                 Err(error) => return Err(of_writing(&folder, &error)),
             }
         };
+        named(&name);
         let path = folder.join(REQUEST);
         let text = serde_json::to_vec_pretty(request)
             .map_err(|error| problem(ProblemKind::Internal, error.to_string()))?;
@@ -145,7 +165,7 @@ impl Run {
                 .file_name()
                 .is_some_and(|plain| plain == name);
         let folder = places.runs().join(name);
-        if !is_plain || !folder.join(REQUEST).is_file() {
+        if !is_plain || name.starts_with(DISCARDED) || !folder.join(REQUEST).is_file() {
             return Err(problem(
                 ProblemKind::MissingFile,
                 format!(
@@ -221,10 +241,13 @@ impl Run {
     /// # Errors
     /// When that is not possible; what is left of it is no run any more.
     pub(crate) fn discard(&self) -> Result<(), Problem> {
-        // The request first: a run that is half deleted is not to go on.
-        let request = self.folder.join(REQUEST);
-        std::fs::remove_file(&request).map_err(|error| of_writing(&request, &error))?;
-        std::fs::remove_dir_all(&self.folder).map_err(|error| of_writing(&self.folder, &error))
+        // Under another name first: what is half deleted is no run any more, and is swept away later.
+        let away = self
+            .folder
+            .with_file_name(format!("{DISCARDED}{}", self.name));
+        let _ = std::fs::remove_dir_all(&away);
+        std::fs::rename(&self.folder, &away).map_err(|error| of_writing(&self.folder, &error))?;
+        std::fs::remove_dir_all(&away).map_err(|error| of_writing(&away, &error))
     }
 
     /// Steps of the newest checkpoint, as the trainer names it.
@@ -268,8 +291,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let places = Places::under(home.path());
         assert!(list(&places, None).is_empty());
-        let first = Run::begin(&places, &request("mine")).unwrap();
-        let second = Run::begin(&places, &request("mine")).unwrap();
+        let first = Run::begin(&places, &request("mine"), |_| {}).unwrap();
+        let second = Run::begin(&places, &request("mine"), |_| {}).unwrap();
         assert_eq!(
             (first.name.as_str(), second.name.as_str()),
             ("mine-1", "mine-2")
@@ -287,6 +310,13 @@ mod tests {
         }
         second.discard().unwrap();
         assert!(list(&places, None).is_empty() && !second.folder.exists());
+        // One that an engine was ended over.
+        let half = places.runs().join(".mine-7");
+        std::fs::create_dir_all(half.join("segments")).unwrap();
+        std::fs::write(half.join(REQUEST), "{}").unwrap();
+        assert!(Run::named(&places, ".mine-7").is_err());
+        sweep(&places);
+        assert!(!half.exists());
         assert!(first.folder.exists());
     }
 
@@ -294,7 +324,7 @@ mod tests {
     fn nothing_is_removed_of_a_run_that_cannot_be_marked() {
         let home = tempfile::tempdir().unwrap();
         let places = Places::under(home.path());
-        let run = Run::begin(&places, &request("mine")).unwrap();
+        let run = Run::begin(&places, &request("mine"), |_| {}).unwrap();
         std::fs::create_dir_all(run.segments()).unwrap();
         std::fs::write(run.cut_mark(), "").unwrap();
         // Something that is no file is in the way of the mark.

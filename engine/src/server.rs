@@ -78,6 +78,7 @@ fn take(lock: &File, places: &Places) -> Result<bool> {
 fn serve(places: Places, options: Options, stop: &AtomicBool) -> Result<()> {
     let socket_path = places.socket();
     let idle = options.idle;
+    crate::runs::sweep(&places);
     let hub = Arc::new(Hub::new(places, &options));
     let listener = socket::listen(&hub.places)
         .with_context(|| format!("{}: cannot be listened at", socket_path.display()))?;

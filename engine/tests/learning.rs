@@ -101,10 +101,21 @@ fn wait_for_step(plugin: &Plugin, job: u64, step: u64) {
     });
 }
 
+/// The last list before an answer that comes after it: others are told unasked.
 fn runs(plugin: &Plugin) -> Vec<RunInfo> {
+    const NO_JOB: u64 = 999_999;
     plugin.say(&ToEngine::ListRuns);
+    plugin.say(&ToEngine::DiscardRun {
+        job: NO_JOB,
+        run: "none".to_owned(),
+    });
+    let mut last = None;
     plugin.wait_for("runs", |message| match message {
-        FromEngine::Runs { runs } => Some(runs),
+        FromEngine::Runs { runs } => {
+            last = Some(runs);
+            None
+        }
+        FromEngine::Failed { job: NO_JOB, .. } => last.take(),
         _ => None,
     })
 }

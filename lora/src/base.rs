@@ -36,7 +36,7 @@ pub use own::{EmbeddedFacts, TagGroup, embedded_facts};
 pub use pulse::PulseGrid;
 pub(crate) use pulse::token as pulse_token;
 pub use rhythm::Rhythm;
-pub(crate) use tags::{Change, MOST_BEATS_PER_BAR};
+pub(crate) use tags::{Change, MOST_BEATS_PER_BAR, TEMPO_RANGE_BPM};
 pub use tags::{Prompt, TagVocabulary};
 pub use weights::weights;
 pub(crate) use weights::{identity_named, identity_of};
@@ -46,7 +46,7 @@ const CLIP_POSITION: f64 = 1.0 / 3.0;
 
 /// Steps and guidance of bases that are asked with tags.
 const TAGS_STEPS: usize = 12;
-const TAGS_GUIDANCE: f64 = 1.0;
+const TAGS_GUIDANCE: f64 = 1.25;
 
 /// A loaded base model.
 pub struct BaseModel {

@@ -646,6 +646,36 @@ fn settings_out_of_range_are_named() {
 }
 
 #[test]
+fn an_adapter_and_a_model_in_each_others_place_are_told_as_what_they_are() {
+    const ADAPTER: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/village.safetensors"
+    );
+    const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/base/lorelei-base.safetensors");
+    let folder = tempfile::tempdir().unwrap();
+    let infer = |flag, file| {
+        let arguments = [flag, file, "--prompt", "lofi", "--out", "a.wav"];
+        run(folder.path(), "lora-infer", &arguments)
+    };
+    let as_model = infer("--model", ADAPTER);
+    fails(
+        &as_model,
+        1,
+        &["village.safetensors", "an adapter", "--lora"],
+    );
+    let as_adapter = infer("--lora", BASE);
+    fails(
+        &as_adapter,
+        1,
+        &["lorelei-base.safetensors", "whole model", "--model"],
+    );
+    assert!(
+        text(&as_adapter).lines().count() < 10,
+        "not all its tensors"
+    );
+}
+
+#[test]
 fn an_adapter_for_another_base_is_refused_by_name() {
     let folder = trained();
     let output = run(

@@ -29,6 +29,7 @@ fn player() -> Player {
             sample_rate_hz: RATE_HZ,
             tempo_bpm: 120.0,
             quarters: 16.0,
+            bar_quarters: 4.0,
         };
         let is_sent = sender.send(slot as usize, Some(Box::new(clip))).is_ok();
         assert!(is_sent);

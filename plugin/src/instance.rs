@@ -1,24 +1,21 @@
 //! One instance in a host: what the instrument and the effect have in common.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use nice_plug::prelude::{NoteEvent as PluginNote, *};
 use protocol::Metre;
 
 use crate::editor::{EditorLink, EditorWindow};
 use crate::parameters::{Parameters, PlayMode};
-use crate::playback::{Bar, Block, CaptureSender, NoteEvent, Player, Settings, frames_to_bar};
+use crate::playback::{Bar, Block, CaptureSender, NoteEvent, Player, Settings};
 use crate::project::{FIRST_PAD, PADS, VARIATIONS};
-use crate::session::{AudioEnds, Session};
+use crate::session::{AudioEnds, OFFLINE_PATIENCE, Session};
 use crate::standalone;
 
 /// Notes of a block that are heard; a block with more is not played by hand.
 const MOST_EVENTS: usize = 1024;
 /// The keys that hold pads A and B in loop mode.
 const PAD_KEYS: [u8; PADS] = [36, 37];
-/// How long an offline render waits for the engine.
-const OFFLINE_PATIENCE: Duration = Duration::from_secs(600);
 /// How long a tempo must stay in an offline render before clips are stretched to it, in quarter notes.
 const OFFLINE_TEMPO_RESTS_QUARTERS: f64 = 1.0;
 
@@ -132,8 +129,6 @@ impl Instance {
         self.take_input(input, frames);
         self.collect_events(context);
         let block = self.tell_host(context.transport());
-        let to_bar = frames_to_bar(&block, f64::from(context.transport().sample_rate));
-        self.capture.push(&self.input[0], &self.input[1], to_bar);
         self.watch_generate();
         if self.offline.is_on {
             self.wait_offline(&block, frames, context.transport().sample_rate);
@@ -154,6 +149,8 @@ impl Instance {
                 );
             }
         }
+        let [left, right] = &self.input;
+        self.capture.push(left, right, self.player.frames_to_bar());
         if self.parameters.hear_input.value() {
             self.mix_input(output.as_slice());
         }
@@ -229,9 +226,10 @@ impl Instance {
             .filter(|tempo| tempo.is_finite() && *tempo > 0.0);
         let metre = Metre::of_host(transport.time_sig_numerator, transport.time_sig_denominator);
         host.set_metre(metre);
-        let bar_start = transport
-            .bar_start_pos_beats()
-            .filter(|_| transport.time_sig_numerator.is_some());
+        // Of a metre that no recipe has the bars are not known.
+        let is_said = transport.time_sig_numerator == Some(metre.beats as i32)
+            && transport.time_sig_denominator == Some(metre.unit as i32);
+        let bar_start = transport.bar_start_pos_beats().filter(|_| is_said);
         host.count_block(transport.playing);
         if !self.offline.is_on {
             host.set_tempo_bpm(tempo_bpm.unwrap_or_default());
@@ -380,6 +378,7 @@ mod tests {
 
     use super::*;
     use crate::instrument::Lorelei;
+    use crate::playback::capture;
 
     /// What a host says with a block.
     struct Said {
@@ -436,6 +435,10 @@ mod tests {
     #[allow(unsafe_code)]
     fn no_part_of_a_block_allocates() {
         let mut instance = Instance::new(true);
+        // As while the conductor listens.
+        let (sender, mut receiver) = capture(1 << 16);
+        receiver.arm();
+        instance.capture = sender;
         instance.prepare(&BufferConfig {
             sample_rate: 48_000.0,
             min_buffer_size: None,
@@ -466,5 +469,8 @@ mod tests {
             }
         }
         assert!(instance.held_pads[0]);
+        let mut heard = [vec![], vec![]];
+        receiver.read(&mut heard);
+        assert_eq!(heard[0].len(), 3 * 8 * 512);
     }
 }

@@ -27,7 +27,7 @@ mod slices;
 mod transport;
 mod voice;
 
-pub use bars::{Bar, frames_to_bar};
+pub use bars::Bar;
 pub use capture::{CaptureReceiver, CaptureSender, capture};
 pub use clip::LoopClip;
 pub use exchange::{ExchangeReceiver, ExchangeSender, exchange};

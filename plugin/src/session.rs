@@ -23,6 +23,7 @@ use conductor::Conductor;
 
 pub use command::Command;
 pub use host::HostState;
+pub(crate) use settling::OFFLINE_PATIENCE;
 pub use settling::Settling;
 pub use view::{
     ClipPicture, EngineStatus, JobKind, JobView, Message, MessageKind, SlotState, View,

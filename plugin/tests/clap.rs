@@ -240,6 +240,100 @@ fn hosts_that_talk_nonsense_hear_sane_sound() {
 }
 
 #[test]
+fn bars_that_a_change_of_metre_has_moved_are_followed_also_where_a_block_is_cut() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let mut rack = with_clip(INSTRUMENT, 44_100.0);
+    let clip = clip_of(&engine);
+    // After a bar of 3/4 the bars of 4/4 begin at 3, 7, 11: what is heard at 3 is the beginning of the loop's second bar.
+    rack.bar = (3.0, 4);
+    let beat = 22_050;
+    let mut played = [Vec::new(), Vec::new()];
+    for block in 0..2 * beat / 450 {
+        // The framework cuts a block where a parameter changes, and works out its bar anew.
+        rack.set("Root note", 200, 60.0 + (block % 2) as f64);
+        let from_quarters = 3.0 + (block * 450) as f64 / beat as f64;
+        for (all, block) in played
+            .iter_mut()
+            .zip(rack.play(450, &[450], 120.0, from_quarters))
+        {
+            all.extend(block);
+        }
+    }
+    for (played, clip) in played.iter().zip(&clip) {
+        assert!(played[1000..] == clip[4 * beat + 1000..4 * beat + played.len()]);
+    }
+}
+
+#[test]
+fn a_parameter_changes_at_its_sample() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let mut rack = with_clip(INSTRUMENT, 44_100.0);
+    let clip = clip_of(&engine);
+    rack.play(4096, &[512], 120.0, 0.0);
+    // Audition goes on with the loop where it begins; the gain falls from a sample within the block on.
+    rack.set("Gain", 300, 0.0);
+    let played = rack.play(512, &[512], 120.0, 4096.0 / 22_050.0);
+    for (played, clip) in played.iter().zip(&clip) {
+        assert!(played[..300] == clip[4096..4396]);
+        assert!((301..512).all(|n| played[n].abs() <= clip[4096 + n].abs()));
+        assert!(played[511].abs() < clip[4096 + 511].abs());
+    }
+}
+
+#[test]
+fn after_a_change_of_rate_the_clip_has_its_pitch_and_its_beats() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let mut rack = with_clip(INSTRUMENT, 44_100.0);
+    let clip = clip_of(&engine);
+    rack.play(4096, &[512], 120.0, 0.0);
+    rack.deactivate();
+    rack.activate(88_200.0, 1024);
+    let played = rack.play(4 * 44_100, &[1024], 120.0, 0.0);
+    // Every other sample is one of the clip's, but around the impulses on the beats.
+    for (played, clip) in played.iter().zip(&clip) {
+        let away_from_beats = (1000..22_000).chain(23_000..44_000);
+        for n in away_from_beats {
+            let difference = (played[2 * n] - clip[n]).abs();
+            assert!(difference < 2e-3, "sample {n} differs by {difference}");
+        }
+        assert!(
+            played[44_095..44_105]
+                .iter()
+                .any(|sample| sample.abs() > 0.4)
+        );
+    }
+}
+
+#[test]
+fn bytes_that_are_no_state_are_refused_and_change_nothing() {
+    let _turn = turn();
+    let _engine = FakeEngine::start(home());
+    let mut rack = with_clip(INSTRUMENT, 44_100.0);
+    rack.set("Bars", 0, 1.0);
+    let before = rack.play(44_100, &[512], 120.0, 0.0);
+    let saved = rack.save();
+    let halves = [&saved[..saved.len() / 2], &saved[saved.len() / 2..]];
+    for bad in [
+        &b""[..],
+        b"{}",
+        b"no state",
+        &[0xff; 5000],
+        halves[0],
+        halves[1],
+    ] {
+        assert!(!rack.takes(bad), "{} bytes", bad.len());
+    }
+    assert_eq!(rack.value("Bars"), 1.0);
+    rack.play(512, &[512], 120.0, 4.3);
+    let after = rack.play(44_100, &[512], 120.0, 0.0);
+    assert!(after[0][1000..] == before[0][1000..]);
+    assert!(rack.takes(&saved));
+}
+
+#[test]
 fn activation_storms_at_any_rate_and_block_size() {
     let _turn = turn();
     let _engine = FakeEngine::start(home());

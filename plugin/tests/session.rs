@@ -520,6 +520,16 @@ fn exported_clips_get_free_names_and_the_same_samples() {
 }
 
 #[test]
+fn a_render_that_waited_in_vain_is_told() {
+    let _turn = turn();
+    let _engine = FakeEngine::start(home());
+    let instance = Instance::new();
+    instance.session.shared().host.wait_in_vain();
+    instance.session.shared().wake();
+    instance.wait_for_problem("An offline render waited 10 minutes");
+}
+
+#[test]
 fn an_unfinished_training_is_deleted() {
     let _turn = turn();
     let engine = FakeEngine::start(home());

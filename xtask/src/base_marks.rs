@@ -28,7 +28,7 @@ const CONTROL_PIECES_OF_STYLE: usize = 2;
 const LOOP_BARS: usize = 4;
 const CLIP_SECS: usize = 6;
 /// Loops of each kind: a tracker that hears the off-beat of one of ten says little.
-const LOOP_ROUNDS: usize = 4;
+const LOOP_ROUNDS: usize = 8;
 /// A loop for each seed from 0, one kind after the other: styles with a pulse at tempi that they have, between and on the vocabulary's tens.
 const LOOPS: [(Style, u32); 10] = [
     (Style::Lofi, 70),

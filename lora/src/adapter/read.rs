@@ -44,6 +44,8 @@ pub(super) const ORIGINAL_ALPHA: f64 = 16.0;
 pub(super) const ORIGINAL_ALPHA_KEY: &str = "alpha";
 /// The header's key for the description of an adapter in the layout of another program.
 pub(super) const PASSED_ON: &str = "lorelei_description";
+/// Names that are shown of a file that is no adapter at all.
+const MOST_SHOWN: usize = 3;
 /// PEFT puts it before the names in files, not before those that its patterns are for.
 const PEFT_PREFIX: &str = "base_model.model.";
 
@@ -176,6 +178,11 @@ fn sort(tensors: &TensorFile, device: &Device) -> Result<Sorted, String> {
             Err("no tensors in it; train or download it again".to_owned())
         }
         [] => Ok(sorted),
+        unknown if sorted.layers.is_empty() && unknown.len() > MOST_SHOWN => Err(format!(
+            "none of its {} tensors is an adapter's: it looks like a whole model, which is given with --model. The first of them:{}",
+            unknown.len(),
+            shown(&unknown[..MOST_SHOWN])
+        )),
         unknown => Err(format!(
             "{} of its {} tensors belong to no adapter method that is known here (LoRA, DoRA, LoKr). Whole models are no adapters; other \
              methods can be merged into the base by the program that trained them. The tensors:{}",

@@ -11,7 +11,7 @@ use crate::error::LoraError;
 pub(crate) use changed::Change;
 
 /// Slowest and fastest tempo a prompt may ask for, in beats a minute.
-pub(super) const TEMPO_RANGE_BPM: std::ops::RangeInclusive<f64> = 30.0..=300.0;
+pub(crate) const TEMPO_RANGE_BPM: std::ops::RangeInclusive<f64> = 30.0..=300.0;
 /// Pulse tokens exist for bars of up to this many beats.
 pub(crate) const MOST_BEATS_PER_BAR: usize = 6;
 const MOST_BARS: usize = 64;
@@ -44,6 +44,27 @@ impl TagVocabulary {
     /// The tags, in order.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// The first tag that no prompt can ask for, and why: prompts are lower-case words with dashes between commas, and numbers where a tempo, a metre
+    /// or a length is said.
+    pub fn unaskable(&self) -> Option<(&str, String)> {
+        self.names.iter().enumerate().find_map(|(row, name)| {
+            let read = self.parse(name);
+            if read.as_ref().is_ok_and(|prompt| prompt.tags == [row]) {
+                return None;
+            }
+            let twice = self.names[..row].contains(name);
+            let (plain, is_one) = (normalise(name), !name.contains(','));
+            let reason = match read {
+                _ if twice => "it is there twice".to_owned(),
+                _ if plain.is_empty() => "it is empty".to_owned(),
+                _ if is_one && plain != *name => format!("write it as {plain:?}"),
+                Err(LoraError::UnknownTag { advice, .. }) if is_one => advice,
+                _ => "a prompt would be read as something else; call it otherwise".to_owned(),
+            };
+            Some((name.as_str(), reason))
+        })
     }
 
     /// Position of a tag in the table.
@@ -89,7 +110,7 @@ impl TagVocabulary {
                         self.unknown(word, "a tempo is a number of beats a minute from 30 to 300")
                     );
                 };
-                prompt.tempo_bpm = Some(tempo);
+                once(&mut prompt.tempo_bpm, tempo).map_err(|()| self.again(word, "tempo"))?;
                 self.nearest_tempo(tempo)
             }
             Some(("metre" | "meter", value)) => {
@@ -100,7 +121,7 @@ impl TagVocabulary {
                 let Some(beats) = beats else {
                     return Err(self.unknown(word, "a metre is 1 to 6 beats in a bar"));
                 };
-                prompt.beats_per_bar = Some(beats);
+                once(&mut prompt.beats_per_bar, beats).map_err(|()| self.again(word, "metre"))?;
                 self.position(&format!("metre:{beats}"))
             }
             Some(("bars", value)) => {
@@ -111,8 +132,11 @@ impl TagVocabulary {
                 let Some(bars) = bars else {
                     return Err(self.unknown(word, "a length is 1 to 64 bars"));
                 };
-                prompt.bars = Some(bars);
+                once(&mut prompt.bars, bars).map_err(|()| self.again(word, "length"))?;
                 self.position(word)
+            }
+            Some(("key", _)) if self.has_other_key(prompt, word) => {
+                return Err(self.again(word, "key"));
             }
             _ => Some(
                 self.position(word)
@@ -140,6 +164,18 @@ impl TagVocabulary {
             .map(|(row, _)| row)
     }
 
+    fn has_other_key(&self, prompt: &Prompt, key: &str) -> bool {
+        let mut names = prompt.tags.iter().map(|row| &self.names[*row]);
+        names.any(|name| name.starts_with("key:") && name != key)
+    }
+
+    fn again(&self, word: &str, what: &str) -> LoraError {
+        self.unknown(
+            word,
+            &format!("the prompt has another {what} already; a clip has one"),
+        )
+    }
+
     fn unknown(&self, word: &str, advice: &str) -> LoraError {
         let mut near: Vec<(usize, &str)> = self
             .names
@@ -159,6 +195,13 @@ impl TagVocabulary {
             advice: advice.to_owned(),
         }
     }
+}
+
+/// Takes a value that a prompt may give once, or twice alike.
+fn once<T: PartialEq>(place: &mut Option<T>, value: T) -> Result<(), ()> {
+    let is_other = place.as_ref().is_some_and(|before| *before != value);
+    *place = Some(value);
+    if is_other { Err(()) } else { Ok(()) }
 }
 
 fn normalise(word: &str) -> String {
@@ -216,9 +259,31 @@ mod tests {
             "metre:9",
             "bars:0",
             "bars:x",
+            "tempo:90, tempo:140",
+            "metre:3, metre:4",
+            "bars:2, bars:4",
         ] {
             assert!(vocabulary().parse(prompt).is_err(), "{prompt}");
         }
+    }
+
+    #[test]
+    fn a_tag_that_no_prompt_can_ask_for_is_found() {
+        assert_eq!(vocabulary().unaskable(), None);
+        let reason = |tags: &[&str]| {
+            let names = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            let vocabulary = TagVocabulary::new(names);
+            let found = vocabulary.unaskable();
+            found.map(|(tag, reason)| (tag.to_owned(), reason))
+        };
+        let because = |tags: &[&str]| reason(tags).unwrap().1;
+        assert!(because(&["lofi", "My Band"]).contains("\"my-band\""));
+        assert!(because(&[""]).contains("empty"));
+        assert!(because(&["lofi", "piano", "lofi"]).contains("twice"));
+        assert!(because(&["tempo:fast"]).contains("30 to 300"));
+        assert!(because(&["metre:7"]).contains("1 to 6"));
+        assert!(because(&["lofi, piano"]).contains("otherwise"));
+        assert_eq!(reason(&["a\u{4e00}", "key:a-minor", "tempo:92.5"]), None);
     }
 
     #[test]

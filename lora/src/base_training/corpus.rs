@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use nn::Stream;
 use serde::Deserialize;
 
+use crate::base::{MOST_BEATS_PER_BAR, TEMPO_RANGE_BPM};
 use crate::error::LoraError;
 
 /// The file that lists the pieces.
@@ -36,6 +37,27 @@ fn four() -> usize {
     4
 }
 
+impl CorpusPiece {
+    /// What of its beat a model cannot be told.
+    fn problem(&self) -> Option<String> {
+        let tempo_bpm = self.tempo_bpm?;
+        let (slowest, fastest) = TEMPO_RANGE_BPM.into_inner();
+        if !TEMPO_RANGE_BPM.contains(&tempo_bpm) {
+            return Some(format!(
+                "tempo_bpm {tempo_bpm} is not {slowest} to {fastest}; leave it out where there is no steady beat"
+            ));
+        }
+        let is_known = (1..=MOST_BEATS_PER_BAR).contains(&self.beats_per_bar);
+        (!is_known).then(|| {
+            format!(
+                "beats_per_bar {} is not 1 to {MOST_BEATS_PER_BAR}, and models have no beat grid of other bars; leave tempo_bpm out, so that the piece is \
+                 learned without one",
+                self.beats_per_bar
+            )
+        })
+    }
+}
+
 /// A folder of pieces, parted into those to train on and those to validate with.
 #[derive(Debug, Clone)]
 pub struct Corpus {
@@ -64,6 +86,9 @@ impl Corpus {
         for (number, line) in text.lines().enumerate() {
             let piece: CorpusPiece = serde_json::from_str(line)
                 .map_err(|error| bad(format!("line {}: {error}", number + 1)))?;
+            if let Some(problem) = piece.problem() {
+                return Err(bad(format!("line {}: {problem}", number + 1)));
+            }
             pieces.push(piece);
         }
         pieces.sort_by(|one, other| one.path.cmp(&other.path));
@@ -171,6 +196,23 @@ mod tests {
             Corpus::open(folder.path()).unwrap().validation,
             corpus.validation
         );
+    }
+
+    #[test]
+    fn a_beat_that_cannot_be_is_refused() {
+        for (beat, said) in [
+            ("\"tempo_bpm\": 0", "30 to 300"),
+            ("\"tempo_bpm\": 1e400", "line 1"),
+            ("\"tempo_bpm\": -90.5", "leave it out"),
+            ("\"tempo_bpm\": 90, \"beats_per_bar\": 7", "1 to 6"),
+            ("\"tempo_bpm\": 90, \"beats_per_bar\": 0", "without one"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let line = format!("{{\"path\": \"a.wav\", {beat}}}");
+            std::fs::write(folder.path().join(INDEX), line).unwrap();
+            let error = Corpus::open(folder.path()).unwrap_err().to_string();
+            assert!(error.contains("line 1") && error.contains(said), "{error}");
+        }
     }
 
     #[test]

@@ -13,12 +13,12 @@ use dit::flow;
 use nn::{Mode, Stream, gradients_in_shares, gradients_of_variables};
 use vae::{Autoencoder, SpectralAutoencoder};
 
-use super::corpus::Corpus;
+use super::corpus::{Corpus, CorpusPiece};
 use super::run::{self, Course, Objective, Outcome, Place, RunSettings};
 use super::sizes::BaseSizes;
 use super::start::{self, Start};
 use super::variables::{Given, Variables};
-use crate::base::Rhythm;
+use crate::base::{Rhythm, TagVocabulary};
 use crate::error::LoraError;
 use crate::progress::Progress;
 use crate::tensor_file;
@@ -59,6 +59,7 @@ pub struct TransformerRun<'a> {
 /// # Errors
 /// When pieces cannot be read, or the run cannot begin or be saved.
 pub fn train(run: &TransformerRun<'_>, progress: &mut dyn Progress) -> Result<Outcome, LoraError> {
+    check_tags(run)?;
     let channels = run.autoencoder.latent_channels();
     if channels != run.sizes.transformer.mel_dim {
         return Err(LoraError::Setting {
@@ -84,6 +85,35 @@ pub fn train(run: &TransformerRun<'_>, progress: &mut dyn Progress) -> Result<Ou
         training.finish(run, &place.result())?;
     }
     Ok(outcome)
+}
+
+/// Before anything is encoded or written: whether prompts can name every tag, and every piece's tags are among them.
+fn check_tags(run: &TransformerRun<'_>) -> Result<(), LoraError> {
+    let vocabulary = TagVocabulary::new(run.tags.to_vec());
+    if let Some((tag, reason)) = vocabulary.unaskable() {
+        return Err(LoraError::Setting {
+            setting: "tags",
+            value: format!("{tag:?}"),
+            expected: format!("tags that a prompt can ask for ({reason})"),
+        });
+    }
+    let pieces = run.corpus.training.iter().chain(&run.corpus.validation);
+    for piece in pieces {
+        tag_rows(run, piece)?;
+    }
+    Ok(())
+}
+
+/// Rows of a piece's tags among the run's.
+fn tag_rows(run: &TransformerRun<'_>, piece: &CorpusPiece) -> Result<Vec<usize>, LoraError> {
+    let row = |tag: &String| {
+        let found = run.tags.iter().position(|known| known == tag);
+        found.ok_or_else(|| LoraError::Data {
+            path: run.corpus.path(piece),
+            problem: format!("its tag {tag:?} is not in the vocabulary (--tags)"),
+        })
+    };
+    piece.tags.iter().map(row).collect()
 }
 
 struct TransformerTraining<'a> {

@@ -126,6 +126,7 @@ fn changes_project(command: &Command) -> bool {
             | Command::Export { .. }
             | Command::Learn { .. }
             | Command::ResumeLearning(_)
+            | Command::DiscardRun(_)
             | Command::Refresh
             | Command::Dismiss(_)
     )

@@ -166,9 +166,16 @@ impl Screen {
         }
         let escaped = ui.input(|input| input.key_pressed(Key::Escape));
         if escaped && ui.memory(|memory| memory.focused().is_none()) {
-            self.learn.is_open = false;
+            self.learn.close();
             self.dropped.put_away();
         }
+    }
+
+    /// What a name asks for that is still being written when the window closes.
+    pub(crate) fn take_name(&mut self) -> Option<Command> {
+        let Renaming { slot, name, .. } = self.renaming.take()?;
+        let name = name.trim().to_owned();
+        (!name.is_empty()).then_some(Command::Rename { slot, name })
     }
 
     /// The window is about to close; what was gathered stays for the next one.

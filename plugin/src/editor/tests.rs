@@ -631,6 +631,46 @@ fn drawing_a_clip_away_asks_for_its_file_once() {
 }
 
 #[test]
+fn a_training_is_deleted_by_a_second_click_elsewhere() {
+    let mut view = full(0);
+    view.jobs.clear();
+    view.messages.clear();
+    view.runs = [("harbour-1", false), ("dawn-1", true)]
+        .map(|(run, is_under_way)| RunInfo {
+            run: run.to_owned(),
+            name: run.to_owned(),
+            steps_done: 9,
+            steps: 20,
+            is_under_way,
+        })
+        .to_vec();
+    let mut bench = Bench::new(view, vec2(1080.0, 720.0));
+    bench.screen.learn.is_open = true;
+    bench.rest();
+    bench.find("Follow");
+    bench.find("Go on");
+    let delete = bench.find("Delete").center();
+    for pressed in [true, false, true, false] {
+        bench.press(delete, pressed);
+        bench.rest();
+    }
+    assert_eq!(bench.asked(), [], "a double click");
+    bench.press(delete, true);
+    bench.press(delete, false);
+    bench.rest();
+    let really = bench.find("Delete it").center();
+    bench.press(really, true);
+    bench.press(really, false);
+    bench.rest();
+    assert_eq!(bench.asked(), [Command::DiscardRun("harbour-1".to_owned())]);
+    assert_eq!(
+        bench.parameters.revision.value(),
+        0,
+        "it is no change of the project"
+    );
+}
+
+#[test]
 fn a_card_is_chosen_kept_renamed_and_removed() {
     let mut view = full(0);
     view.jobs.clear();
@@ -648,7 +688,20 @@ fn a_card_is_chosen_kept_renamed_and_removed() {
     let asked = bench.asked();
     let renamed = |command: &Command| matches!(command, Command::Rename { slot: 5, name } if name.contains("dawn"));
     assert!(asked.iter().any(renamed), "{asked:?}");
+    // A window that closes before Enter keeps what is written.
     let card = egui::Id::unique("variation").with(5_usize);
+    bench
+        .context
+        .memory_mut(|memory| memory.request_focus(card));
+    bench.rest();
+    bench.key(Key::F2, Modifiers::NONE);
+    bench.rest();
+    bench.frame(vec![Event::Text("dusk".to_owned())]);
+    let closing = bench.screen.take_name();
+    let renamed = |command: &Command| matches!(command, Command::Rename { slot: 5, name } if name.contains("dusk"));
+    assert!(closing.as_ref().is_some_and(renamed), "{closing:?}");
+    assert_eq!(bench.screen.take_name(), None);
+    bench.rest();
     bench
         .context
         .memory_mut(|memory| memory.request_focus(card));

@@ -13,6 +13,8 @@ pub struct LoopClip {
     pub tempo_bpm: f64,
     /// Length in quarter notes.
     pub quarters: f64,
+    /// Length of a bar in quarter notes; 0 where it has none.
+    pub bar_quarters: f64,
 }
 
 /// Lengths that a loop can have, in quarter notes.

@@ -110,6 +110,7 @@ struct Voices {
     notes: Notes,
     gain: Gain,
     limiter: Limiter,
+    frames_to_bar: Option<usize>,
     sample_rate_hz: f64,
 }
 
@@ -127,6 +128,7 @@ impl Voices {
             notes: Notes::new(rate_hz),
             gain: Gain::new(rate_hz),
             limiter: Limiter::new(rate_hz),
+            frames_to_bar: None,
             sample_rate_hz: rate_hz,
         }
     }
@@ -160,6 +162,11 @@ impl Player {
     /// Where the loop is, for the editor.
     pub fn position(&self) -> Arc<PlayingPosition> {
         Arc::clone(&self.position)
+    }
+
+    /// Frames from the last block's first one to the next that begins a bar of the host's; none where its transport stands, or it does not say.
+    pub fn frames_to_bar(&self) -> Option<usize> {
+        self.voices.frames_to_bar
     }
 
     /// Plays a block into two channels, as far as the shorter goes. Events are in the order of their samples.
@@ -243,10 +250,10 @@ impl Player {
         let place = self.shelf.of_slot(settings.slot);
         let clip = place.and_then(|place| self.shelf.clip(place));
         let voices = &mut self.voices;
-        let clip_bpm = clip.map(|clip| clip.tempo_bpm);
         let moment = voices
             .transport
-            .follow(block, settings.audition, clip_bpm, samples);
+            .follow(block, settings.audition, clip, samples);
+        voices.frames_to_bar = moment.and_then(Moment::frames_to_bar);
         let looped = place.filter(|_| settings.mode == PlayMode::Loop);
         voices
             .looper

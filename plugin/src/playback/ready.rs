@@ -12,7 +12,7 @@ const LENGTH_TOLERANCE_SECS: f64 = 2.0 / 8_000.0;
 /// Share of the band over which the highest part is faded out when the rate falls, so that attacks do not ring.
 const ROLL_OFF: f64 = 0.03;
 
-/// A clip of `quarters` quarter notes at `tempo_bpm`, for a host of this rate and tempo. Without a tempo, and at one that is too far away to
+/// A clip of `quarters` quarter notes at `tempo_bpm`, without bars, for a host of this rate and tempo. Without a tempo, and at one that is too far away to
 /// be stretched to, the clip keeps its own.
 ///
 /// # Errors
@@ -47,6 +47,7 @@ pub fn loop_clip(
         sample_rate_hz,
         tempo_bpm,
         quarters,
+        ..LoopClip::default()
     })
 }
 

@@ -1,6 +1,7 @@
 //! Where the music is, out of what the host says, which may be incomplete or nonsense.
 
 use super::bars::Bars;
+use super::clip::LoopClip;
 use super::player::Block;
 
 /// Tempos that are believed.
@@ -19,14 +20,24 @@ const FOLLOWS_QUARTERS: f64 = 1.0 / 16.0;
 /// What a block plays from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Moment {
-    /// Position of the block's first sample, counted so that bars begin at multiples of their length.
+    /// Position of the block's first sample, counted so that bars of the clip's metre begin at multiples of their length.
     pub(super) quarters: f64,
+    /// To the next position that begins a bar, or has begun to be played by a jump; none where the host does not say its metre, and in audition.
+    pub(super) quarters_to_bar: Option<f64>,
     pub(super) tempo_bpm: f64,
     pub(super) quarters_per_sample: f64,
     /// Whether this is the first block of a run.
     pub(super) is_start: bool,
     /// Whether the position is known to the sample; otherwise the host may have rounded it.
     pub(super) is_exact: bool,
+}
+
+impl Moment {
+    /// See [`Self::quarters_to_bar`].
+    pub(super) fn frames_to_bar(self) -> Option<usize> {
+        let frames = self.quarters_to_bar? / self.quarters_per_sample;
+        Some(frames.round() as usize)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +65,7 @@ impl Transport {
             clock: Clock::Stopped,
             expected_quarters: 0.0,
             host_quarters: None,
-            bars: Bars::new(),
+            bars: Bars::default(),
             sample_rate_hz,
         }
     }
@@ -64,7 +75,7 @@ impl Transport {
         &mut self,
         block: &Block,
         is_audition: bool,
-        clip_bpm: Option<f64>,
+        clip: Option<&LoopClip>,
         samples: usize,
     ) -> Option<Moment> {
         let clock = match (block.is_playing, is_audition) {
@@ -77,7 +88,7 @@ impl Transport {
         if is_start {
             (self.expected_quarters, self.host_quarters) = (0.0, None);
         }
-        let own_bpm = clip_bpm.unwrap_or(FALLBACK_BPM);
+        let own_bpm = clip.map_or(FALLBACK_BPM, |clip| clip.tempo_bpm);
         let (quarters, tempo_bpm) = match clock {
             Clock::Stopped => return None,
             Clock::Audition => (self.expected_quarters, own_bpm),
@@ -99,10 +110,17 @@ impl Transport {
         let follows = !is_start && (quarters - self.expected_quarters).abs() <= FOLLOWS_QUARTERS;
         let quarters = counted.unwrap_or(quarters);
         let bar = block.bar.filter(|_| clock == Clock::Host && is_said);
-        let bar_offset = self.bars.offset(bar, quarters, follows);
+        self.bars.hear(bar, quarters, follows);
+        let quarters_to_bar = match clock {
+            // Where the host jumps is where music begins, too: its own loop may have no bar in it.
+            Clock::Host if !is_start && !follows => Some(0.0),
+            Clock::Host => self.bars.until_bar(quarters),
+            _ => None,
+        };
         self.expected_quarters = quarters + samples as f64 * quarters_per_sample;
         Some(Moment {
-            quarters: quarters - bar_offset,
+            quarters: quarters + self.bars.shift(clip.map_or(0.0, |clip| clip.bar_quarters)),
+            quarters_to_bar,
             tempo_bpm,
             quarters_per_sample,
             is_start,
@@ -131,6 +149,14 @@ fn is_rounding_of(quarters: f64, counted_quarters: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::playback::bars::Bar;
+
+    fn clip(tempo_bpm: f64) -> LoopClip {
+        LoopClip {
+            tempo_bpm,
+            ..LoopClip::default()
+        }
+    }
 
     fn block(tempo_bpm: Option<f64>, position_quarters: Option<f64>) -> Block {
         Block {
@@ -147,7 +173,7 @@ mod tests {
         for nonsense in [None, Some(f64::NAN), Some(0.0), Some(-3.0), Some(1e30)] {
             let mut transport = Transport::new(48_000.0);
             let moment = transport
-                .follow(&block(nonsense, Some(2.0)), false, Some(90.0), 64)
+                .follow(&block(nonsense, Some(2.0)), false, Some(&clip(90.0)), 64)
                 .unwrap();
             assert_eq!((moment.tempo_bpm, moment.quarters), (90.0, 2.0));
         }
@@ -181,15 +207,48 @@ mod tests {
     }
 
     #[test]
+    fn the_next_bar_is_told_and_a_jump_is_as_good_as_one() {
+        let mut transport = Transport::new(48_000.0);
+        let mut to_bar = |position_quarters: Option<f64>, bar: Option<Bar>| {
+            let block = Block {
+                bar,
+                ..block(Some(120.0), position_quarters)
+            };
+            let moment = transport.follow(&block, false, None, 2400).unwrap();
+            moment.frames_to_bar()
+        };
+        let bar = Some(Bar {
+            start_quarters: 3.0,
+            quarters: 4.0,
+        });
+        assert_eq!(to_bar(Some(5.0), bar), Some(48_000));
+        assert_eq!(to_bar(Some(5.1), bar), Some(45_600));
+        // A host that always says the same goes on, and a block without a metre says nothing.
+        assert_eq!(to_bar(Some(5.1), bar), None);
+        assert_eq!(to_bar(Some(5.3), None), None);
+        // Its own loop goes round without a bar in it.
+        assert_eq!(to_bar(Some(4.0), bar), Some(0));
+        let stopped = Block {
+            is_playing: false,
+            ..block(Some(120.0), Some(5.0))
+        };
+        let auditioned = transport.follow(&stopped, true, None, 64).unwrap();
+        assert_eq!(auditioned.frames_to_bar(), None);
+    }
+
+    #[test]
     fn audition_has_its_own_clock() {
         let mut transport = Transport::new(48_000.0);
         let stopped = Block {
             is_playing: false,
             ..block(Some(120.0), Some(5.0))
         };
-        assert_eq!(transport.follow(&stopped, false, Some(60.0), 64), None);
+        assert_eq!(
+            transport.follow(&stopped, false, Some(&clip(60.0)), 64),
+            None
+        );
         let mut quarters = || {
-            let moment = transport.follow(&stopped, true, Some(60.0), 24_000);
+            let moment = transport.follow(&stopped, true, Some(&clip(60.0)), 24_000);
             moment.map(|moment| (moment.quarters, moment.tempo_bpm, moment.is_start))
         };
         assert_eq!(quarters(), Some((0.0, 60.0, true)));

@@ -16,7 +16,7 @@ use protocol::JobId;
 use protocol::places::Places;
 
 use super::history::History;
-use super::{Command, ConductorEnds, Message, MessageKind, Shared, View};
+use super::{Command, ConductorEnds, Message, MessageKind, OFFLINE_PATIENCE, Shared, View};
 use crate::project::{ChosenAdapter, Project, SLOTS};
 use clips::{IfGone, Slot, Wanted};
 use engine::Engine;
@@ -280,15 +280,18 @@ impl Conductor {
         }
     }
 
-    /// Without a DAW nobody else would tell that the audio server is gone.
     fn tell_of_vain_waits(&mut self) {
         let waits = self.shared.host.vain_waits();
         if std::mem::replace(&mut self.vain_waits, waits) != waits {
-            let text = "An offline render waited ten minutes for a clip and went on without it; let the clips appear in the window, and render again.";
-            self.tell(MessageKind::Problem, text.to_owned());
+            let text = format!(
+                "An offline render waited {} minutes for a clip and went on without it; let the clips appear in the window, and render again.",
+                OFFLINE_PATIENCE.as_secs() / 60
+            );
+            self.tell(MessageKind::Problem, text);
         }
     }
 
+    /// Without a DAW nobody else would tell that the audio server is gone.
     fn tell_of_silence(&mut self) {
         let is_silent = self.shared.host.expects_blocks()
             && self

@@ -3,6 +3,9 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// How long an offline render waits for a ticket.
+pub(crate) const OFFLINE_PATIENCE: Duration = Duration::from_secs(600);
+
 /// Tickets of those who wait, and the last one that was served.
 #[derive(Debug, Default)]
 pub struct Settling {

@@ -77,6 +77,8 @@ pub(crate) struct Rack {
     processor: Option<StartedPluginAudioProcessor<Host>>,
     instance: PluginInstance<Host>,
     pub(crate) rate_hz: f64,
+    /// Where the bar under way is said to begin; its beats are said with it.
+    pub(crate) bar: (f64, u16),
     events: EventBuffer,
 }
 
@@ -99,6 +101,7 @@ impl Rack {
             processor: None,
             instance,
             rate_hz: 44_100.0,
+            bar: (0.0, 4),
             events: EventBuffer::new(),
         }
     }
@@ -205,7 +208,7 @@ impl Rack {
                 output.iter_mut().map(|samples| samples.as_mut_slice()),
             ),
         }]);
-        let transport = transport.map(event);
+        let transport = transport.map(|transport| event(transport, self.bar));
         let mut said = EventBuffer::new();
         self.processor
             .as_mut()
@@ -310,6 +313,13 @@ impl Rack {
         let state = handle.get_extension::<PluginState>().unwrap();
         state.load(&handle, &mut &saved[..]).unwrap();
     }
+
+    /// Whether the plugin takes these bytes as its state.
+    pub(crate) fn takes(&mut self, saved: &[u8]) -> bool {
+        let handle = self.instance.plugin_handle();
+        let state = handle.get_extension::<PluginState>().unwrap();
+        state.load(&handle, &mut &saved[..]).is_ok()
+    }
 }
 
 impl Drop for Rack {
@@ -318,7 +328,7 @@ impl Drop for Rack {
     }
 }
 
-fn event(transport: Transport) -> TransportEvent {
+fn event(transport: Transport, bar: (f64, u16)) -> TransportEvent {
     let mut flags = TransportFlags::HAS_TEMPO
         | TransportFlags::HAS_BEATS_TIMELINE
         | TransportFlags::HAS_TIME_SIGNATURE;
@@ -340,9 +350,9 @@ fn event(transport: Transport) -> TransportEvent {
         loop_end_beats: BeatTime::from_int(0),
         loop_start_seconds: SecondsTime::from_int(0),
         loop_end_seconds: SecondsTime::from_int(0),
-        bar_start: BeatTime::from_int(0),
+        bar_start: BeatTime::from_float(bar.0),
         bar_number: 0,
-        time_signature_numerator: 4,
+        time_signature_numerator: bar.1,
         time_signature_denominator: 4,
     }
 }

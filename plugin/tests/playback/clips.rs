@@ -170,6 +170,7 @@ fn a_storm_of_changes_loses_nothing() {
                         sample_rate_hz: RATE_HZ,
                         tempo_bpm: 6000.0,
                         quarters: 1.0,
+                        bar_quarters: 1.0,
                     })
                 });
                 sent += u64::from(clip.is_some());

@@ -134,6 +134,7 @@ pub(crate) fn clip_of(
         sample_rate_hz: rate_hz,
         tempo_bpm,
         quarters,
+        bar_quarters: 4.0,
         ..LoopClip::default()
     };
     for at in 0..frames {

@@ -94,6 +94,11 @@ impl Asked {
             beats_per_bar,
         });
         let seconds = length_secs(arguments.seconds, prompt.bars, pulse)?;
+        if let (None, None, Some(bars)) = (arguments.bars, arguments.seconds, prompt.bars) {
+            tell(format!(
+                "bars:{bars} in the prompt sets the clip's length; for a loop that closes give --bars {bars}"
+            ));
+        }
         let frames = (seconds / base.frame_secs()).ceil() as usize + 1;
         let tokens = pulse.map(|pulse| base.pulse_tokens(&pulse, frames));
         // What is kept of a recording has a beat of its own.

@@ -30,6 +30,12 @@ pub(crate) struct LearnSheet {
 }
 
 impl LearnSheet {
+    /// What was gathered stays for the next time.
+    pub(crate) fn close(&mut self) {
+        self.is_open = false;
+        self.discarding = None;
+    }
+
     /// What could not be learned comes back, unless something else was gathered since.
     fn give_back(&mut self, not_learned: Option<&(u64, LearnRequest)>) {
         let Some((number, request)) = not_learned else {
@@ -113,7 +119,7 @@ pub(crate) fn show(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, screen: &mut Scre
         )
         .clicked()
         {
-            screen.learn.is_open = false;
+            screen.learn.close();
         }
         ScrollArea::vertical()
             .id_salt("learn")
@@ -266,6 +272,10 @@ fn runs(ui: &mut Ui, shown: &Shown<'_>, sheet: &mut LearnSheet) {
         if run.is_under_way && is_followed {
             continue;
         }
+        if sheet.discarding.as_ref() == Some(&run.run) {
+            confirm(ui, [go, away], run, shown, sheet);
+            continue;
+        }
         let (label, tip) = match run.is_under_way {
             true => ("Follow", "Show how far it is, and be able to stop it"),
             false => ("Go on", "Learn on from where it stopped"),
@@ -274,31 +284,41 @@ fn runs(ui: &mut Ui, shown: &Shown<'_>, sheet: &mut LearnSheet) {
         if response.on_hover_text(tip).clicked() {
             shown.hands.send(Command::ResumeLearning(run.run.clone()));
         }
-        if !run.is_under_way {
-            discard(ui, away, run, shown, sheet);
+        let tip = format!(
+            "Delete the run {:?}, with what it has learned; the recordings themselves stay",
+            run.run
+        );
+        let salt = format!("delete-{}", run.run);
+        if !run.is_under_way
+            && button(ui, away, &salt, "Delete", Look::Plain)
+                .on_hover_text(tip)
+                .clicked()
+        {
+            sheet.discarding = Some(run.run.clone());
         }
     }
 }
 
-/// Deletes hours of training, so that it is asked twice.
-fn discard(ui: &mut Ui, place: Rect, run: &RunInfo, shown: &Shown<'_>, sheet: &mut LearnSheet) {
-    let is_asked = sheet.discarding.as_ref() == Some(&run.run);
-    let (label, look) = match is_asked {
-        true => ("Really delete", Look::Gold),
-        false => ("Delete", Look::Plain),
-    };
-    let tip = "Delete this run, with what it has learned; the recordings themselves stay";
-    let response = button(ui, place, &format!("discard-{}", run.run), label, look);
-    let is_elsewhere = response.clicked_elsewhere() && is_asked;
-    if response.on_hover_text(tip).clicked() {
-        sheet.discarding = match is_asked {
-            true => {
-                shown.hands.send(Command::DiscardRun(run.run.clone()));
-                None
-            }
-            false => Some(run.run.clone()),
-        };
-    } else if is_elsewhere {
+/// Deletes hours of training, so that it is asked; a second click at the same place deletes nothing.
+fn confirm(
+    ui: &mut Ui,
+    [yes, no]: [Rect; 2],
+    run: &RunInfo,
+    shown: &Shown<'_>,
+    sheet: &mut LearnSheet,
+) {
+    let delete = button(
+        ui,
+        yes,
+        &format!("really-{}", run.run),
+        "Delete it",
+        Look::Gold,
+    );
+    let keep = button(ui, no, &format!("keep-{}", run.run), "Keep it", Look::Plain);
+    if delete.clicked() {
+        shown.hands.send(Command::DiscardRun(run.run.clone()));
+    }
+    if delete.clicked() || keep.clicked() {
         sheet.discarding = None;
     }
 }

@@ -290,7 +290,7 @@ fn source(ui: &mut Ui, shown: &Shown<'_>, screen: &mut Screen) {
             Align2::CENTER_CENTER,
             match share > 0.0 {
                 true => "Listening to the input",
-                false => "Listening from the next bar on",
+                false => "Waiting for the host's next bar",
             },
             theme::small(),
             theme::TEXT,

@@ -305,7 +305,13 @@ impl Handler {
                 self.inner.borrow().hands.let_go();
                 self.push(egui::Event::WindowFocused(false));
             }
-            WindowEvent::WillClose => self.inner.borrow().hands.let_go(),
+            WindowEvent::WillClose => {
+                let inner = self.inner.borrow();
+                if let Some(rename) = inner.shared.screen().take_name() {
+                    inner.hands.send(rename);
+                }
+                inner.hands.let_go();
+            }
             _ => {}
         }
         self.ask_for_frame();
@@ -470,6 +476,12 @@ impl WindowHandler for Handler {
 
 impl Drop for Handler {
     fn drop(&mut self) {
-        self.inner.borrow().shared.screen().close();
+        let inner = self.inner.borrow();
+        let mut screen = inner.shared.screen();
+        // A window that was not told that it closes; the host may be past hearing of a change.
+        if let Some(rename) = screen.take_name() {
+            inner.hands.send_unmarked(rename);
+        }
+        screen.close();
     }
 }

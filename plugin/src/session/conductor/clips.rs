@@ -45,6 +45,7 @@ struct Decoded {
     sound: Arc<AudioBuffer>,
     tempo_bpm: f64,
     quarters: f64,
+    bar_quarters: f64,
     shown: SlotState,
 }
 
@@ -156,6 +157,7 @@ impl Conductor {
             sound: Arc::new(sound),
             tempo_bpm: variation.recipe.tempo_bpm,
             quarters: variation.recipe.quarters(),
+            bar_quarters: variation.recipe.metre.quarters(),
             shown,
         });
     }
@@ -245,7 +247,10 @@ impl Conductor {
             handed.tempo_bpm,
         );
         let ready: LoopClip = match ready {
-            Ok(ready) => ready,
+            Ok(ready) => LoopClip {
+                bar_quarters: clip.bar_quarters,
+                ..ready
+            },
             Err(error) => {
                 let problem = format!("it cannot be made ready for the host: {error}");
                 place.empty();

@@ -203,13 +203,11 @@ impl Conductor {
                     ),
                 );
                 self.say(&ToEngine::ListAdapters);
-                self.say(&ToEngine::ListRuns);
             }
             FromEngine::Stopped { job } => {
                 if let Some(job) = self.end_job(job) {
                     self.give_up(&job, None);
                 }
-                self.say(&ToEngine::ListRuns);
             }
             FromEngine::Failed { job, problem } => {
                 if let Some(job) = self.end_job(job) {

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use protocol::LearnRequest;
 use protocol::messages::MOST_RECORDINGS;
-use protocol::{LearnRequest, ToEngine};
 
 use super::generating::Work;
 use super::{Conductor, MessageKind};
@@ -85,7 +85,6 @@ impl Conductor {
             return;
         }
         self.ask(Work::Learn(request));
-        self.say_if_here(&ToEngine::ListRuns);
     }
 
     /// What a training that did not begin was asked to learn goes back to the editor. One that began is among the runs that can go on.
