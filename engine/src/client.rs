@@ -177,7 +177,7 @@ fn answer(hub: &Arc<Hub>, client: ClientId, message: ToEngine) {
             Ok(()) => tell_all_runs(hub),
             Err(problem) => {
                 failed(job, problem);
-                tell_runs(hub, &[client]);
+                tell_all_runs(hub);
             }
         },
         ToEngine::Cancel { job } => hub.cancel(client, job),
@@ -191,6 +191,8 @@ pub(crate) fn tell_all_runs(hub: &Hub) {
 }
 
 fn tell_runs(hub: &Hub, clients: &[ClientId]) {
+    // One list after the other, so that the newest arrives last.
+    let _turn = hub.turn_to_tell_runs();
     let runs = runs::list(&hub.places, hub.run_under_way().as_deref());
     for client in clients {
         let runs = runs.clone();
@@ -206,7 +208,7 @@ fn discard_run(hub: &Hub, name: &str) -> Result<(), Problem> {
             "this training is finished: its adapter is in the list, and its report stays",
         );
     }
-    if !hub.begin_discarding(name) {
+    if run.is_locked() || !hub.begin_discarding(name) {
         return refuse("this training is under way, or waits; stop it first");
     }
     tracing::info!("training {name} is deleted");

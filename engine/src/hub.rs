@@ -36,6 +36,8 @@ pub(crate) struct Hub {
     pub(crate) memory: Memory,
     state: Mutex<State>,
     changed: Condvar,
+    /// Held while trainings are listed and told.
+    telling_runs: Mutex<()>,
 }
 
 struct State {
@@ -241,6 +243,7 @@ impl Hub {
                 busy_at: Instant::now(),
             }),
             changed: Condvar::new(),
+            telling_runs: Mutex::new(()),
         }
     }
 
@@ -353,17 +356,13 @@ impl Hub {
 
     /// Puts a clip into the queue.
     pub(crate) fn make(&self, client: ClientId, job: JobId, recipe: Recipe) -> Result<(), Problem> {
-        self.enqueue(client, job, recipe, |state| &mut state.making)
+        self.enqueue(client, job, recipe, None, |state| &mut state.making)
     }
 
     /// Puts a training into the queue. Of one that is at work already the client is told as well from now on.
     pub(crate) fn learn(&self, client: ClientId, job: JobId, work: Learn) -> Result<(), Problem> {
         if let Learn::Resume(run) = &work {
             let state = self.lock();
-            if state.discarding.contains(run) {
-                let text = "this training is being deleted";
-                return Err(problem(ProblemKind::BadRequest, text));
-            }
             if let Some(at_work) = &state.learning.at_work
                 && at_work.run.as_ref() == Some(run)
                 // One that is stopping is queued behind itself.
@@ -379,7 +378,11 @@ impl Hub {
                 return Ok(());
             }
         }
-        self.enqueue(client, job, work, |state| &mut state.learning)
+        let resumed = match &work {
+            Learn::New(_) => None,
+            Learn::Resume(run) => Some(run.clone()),
+        };
+        self.enqueue(client, job, work, resumed, |state| &mut state.learning)
     }
 
     fn enqueue<T>(
@@ -387,6 +390,7 @@ impl Hub {
         client: ClientId,
         job: JobId,
         work: T,
+        resumed: Option<String>,
         lane: impl Fn(&mut State) -> &mut Lane<T>,
     ) -> Result<(), Problem> {
         let mut state = self.lock();
@@ -396,6 +400,9 @@ impl Hub {
         }
         if state.making.has(client, job) || state.learning.has(client, job) {
             return refuse(format!("job {job} is there already"));
+        }
+        if resumed.is_some_and(|run| state.discarding.contains(&run)) {
+            return refuse("this training is being deleted".to_owned());
         }
         let waiting = Waiting {
             job,
@@ -469,6 +476,13 @@ impl Hub {
         if let Some(at_work) = &mut self.lock().learning.at_work {
             at_work.run = Some(run.to_owned());
         }
+    }
+
+    /// Whoever lists the trainings and tells them waits for who does.
+    pub(crate) fn turn_to_tell_runs(&self) -> MutexGuard<'_, ()> {
+        self.telling_runs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The name of the training under way, once it has one.

@@ -213,6 +213,11 @@ impl Run {
         self.folder.join("cut")
     }
 
+    /// Whether somebody trains in it: this engine, one of another version, or `lora-train`.
+    pub(crate) fn is_locked(&self) -> bool {
+        lora::train::is_at_work(&self.training())
+    }
+
     /// Whether the adapter is among the user's.
     pub(crate) fn is_finished(&self) -> bool {
         self.folder.join(FINISHED).exists()

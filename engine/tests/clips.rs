@@ -44,7 +44,7 @@ fn a_clip_has_its_exact_length_and_the_same_recipe_the_same_bytes() {
         }
         assert_eq!(clip.key, filled.key());
         assert!(!filled.engine.is_empty() && filled.base.identity.is_some());
-        assert_eq!((filled.steps, filled.guidance), (Some(2), Some(1.0)));
+        assert_eq!((filled.steps, filled.guidance), (Some(2), Some(1.25)));
     }
     // From the cache at once, and after it was emptied to the same bytes.
     let (clip, filled) = plugin.made(4, &recipe(1));
@@ -302,6 +302,39 @@ fn a_folder_that_takes_no_clip_is_told_before_one_is_made() {
     assert_eq!(problem.kind, ProblemKind::Disk);
     assert!(problem.text.contains("clips"), "{}", problem.text);
     std::fs::remove_file(home.places.clips()).unwrap();
+    plugin.made(2, &recipe(1));
+}
+
+#[test]
+fn a_full_disk_is_told_and_leaves_nothing_behind() {
+    let home = Home::new(IDLE);
+    let clips = home.places.clips();
+    std::fs::create_dir_all(&clips).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let run = std::process::Command::new(program)
+            .args(arguments)
+            .arg(&clips)
+            .stderr(std::process::Stdio::null())
+            .status();
+        run.is_ok_and(|status| status.success())
+    };
+    // A clip of one bar has some hundred kilobytes.
+    if !run("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs"]) {
+        eprintln!("not run: a tmpfs cannot be mounted here");
+        return;
+    }
+    let plugin = home.connect();
+    plugin.generate(1, &recipe(1));
+    let ended = plugin.ending(1);
+    let left = std::fs::read_dir(&clips).map(Iterator::count);
+    assert!(run("umount", &["--lazy"]));
+    let problem = ended.unwrap_err().unwrap();
+    assert!(
+        problem.text.contains("No space left") && problem.text.contains("make room"),
+        "{problem:?}"
+    );
+    assert_eq!(left.unwrap(), 0);
+    // With room it is made by the same engine.
     plugin.made(2, &recipe(1));
 }
 

@@ -40,6 +40,7 @@ pub use objective::FlowTimes;
 pub use plan::{Plan, plan};
 pub use preset::Preset;
 pub(crate) use run_folder::Lock;
+pub use run_folder::is_at_work;
 pub(crate) use running_mean::RunningMean;
 pub use step::{Computation, StepGradients, TrainableAdapter};
 pub use trainer::{Outcome, Trainer};

@@ -268,7 +268,7 @@ mod tests {
     fn each_loop_has_a_seed_of_its_own_and_a_style_of_the_base() {
         let plan = Plan::new(1, 4);
         let seeds: Vec<u64> = plan.loops.iter().map(|one| one.clip.seed).collect();
-        assert_eq!(seeds, (0..40).collect::<Vec<_>>());
+        assert_eq!(seeds, (0..80).collect::<Vec<_>>());
         assert_eq!(plan.loops[13].tempo_bpm, plan.loops[3].tempo_bpm);
         for one in &plan.loops {
             assert!(plan.styles.contains(&one.clip.style), "{one:?}");

@@ -44,6 +44,8 @@ pub(super) const ORIGINAL_ALPHA: f64 = 16.0;
 pub(super) const ORIGINAL_ALPHA_KEY: &str = "alpha";
 /// The header's key for the description of an adapter in the layout of another program.
 pub(super) const PASSED_ON: &str = "lorelei_description";
+/// Parts of the names of adapters' tensors, of methods that are not read here.
+const OTHER_METHODS: [&str; 7] = ["lora", "lokr", "hada_", "ia3", "oft", "vera_", "glora"];
 /// Names that are shown of a file that is no adapter at all.
 const MOST_SHOWN: usize = 3;
 /// PEFT puts it before the names in files, not before those that its patterns are for.
@@ -178,11 +180,17 @@ fn sort(tensors: &TensorFile, device: &Device) -> Result<Sorted, String> {
             Err("no tensors in it; train or download it again".to_owned())
         }
         [] => Ok(sorted),
-        unknown if sorted.layers.is_empty() && unknown.len() > MOST_SHOWN => Err(format!(
-            "none of its {} tensors is an adapter's: it looks like a whole model, which is given with --model. The first of them:{}",
-            unknown.len(),
-            shown(&unknown[..MOST_SHOWN])
-        )),
+        unknown
+            if sorted.layers.is_empty()
+                && unknown.len() > MOST_SHOWN
+                && !is_other_method(unknown) =>
+        {
+            Err(format!(
+                "none of its {} tensors is an adapter's: it looks like a whole model, which is given with --model. The first of them:{}",
+                unknown.len(),
+                shown(&unknown[..MOST_SHOWN])
+            ))
+        }
         unknown => Err(format!(
             "{} of its {} tensors belong to no adapter method that is known here (LoRA, DoRA, LoKr). Whole models are no adapters; other \
              methods can be merged into the base by the program that trained them. The tensors:{}",
@@ -191,6 +199,12 @@ fn sort(tensors: &TensorFile, device: &Device) -> Result<Sorted, String> {
             shown(unknown)
         )),
     }
+}
+
+/// Whether names look like those of adapters of methods that are not read here.
+fn is_other_method(names: &[&str]) -> bool {
+    let mut names = names.iter();
+    names.any(|name| OTHER_METHODS.iter().any(|part| name.contains(part)))
 }
 
 /// All names, one a line: they come from a file, and go to a terminal.

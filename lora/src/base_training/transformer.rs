@@ -59,7 +59,10 @@ pub struct TransformerRun<'a> {
 /// # Errors
 /// When pieces cannot be read, or the run cannot begin or be saved.
 pub fn train(run: &TransformerRun<'_>, progress: &mut dyn Progress) -> Result<Outcome, LoraError> {
-    check_tags(run)?;
+    // A run that began without these checks can be finished.
+    if !run.course.resume {
+        check_corpus(run)?;
+    }
     let channels = run.autoencoder.latent_channels();
     if channels != run.sizes.transformer.mel_dim {
         return Err(LoraError::Setting {
@@ -87,8 +90,8 @@ pub fn train(run: &TransformerRun<'_>, progress: &mut dyn Progress) -> Result<Ou
     Ok(outcome)
 }
 
-/// Before anything is encoded or written: whether prompts can name every tag, and every piece's tags are among them.
-fn check_tags(run: &TransformerRun<'_>) -> Result<(), LoraError> {
+/// Before anything is encoded or written: whether prompts can name every tag, every piece's tags are among them, and its beat can be learned.
+fn check_corpus(run: &TransformerRun<'_>) -> Result<(), LoraError> {
     let vocabulary = TagVocabulary::new(run.tags.to_vec());
     if let Some((tag, reason)) = vocabulary.unaskable() {
         return Err(LoraError::Setting {
@@ -100,6 +103,10 @@ fn check_tags(run: &TransformerRun<'_>) -> Result<(), LoraError> {
     let pieces = run.corpus.training.iter().chain(&run.corpus.validation);
     for piece in pieces {
         tag_rows(run, piece)?;
+        if let Some(problem) = piece.beat_problem() {
+            let path = run.corpus.path(piece);
+            return Err(LoraError::Data { path, problem });
+        }
     }
     Ok(())
 }

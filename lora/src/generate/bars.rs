@@ -151,7 +151,11 @@ pub fn tags(
         let name = vocabulary.names().get(*row).map_or("", String::as_str);
         replaced.iter().any(|kind| name.starts_with(kind))
     };
-    let mut rows = vocabulary.parse(prompt)?.tags;
+    // Word by word: of what is replaced a prompt may say two.
+    let mut rows = Vec::new();
+    for word in prompt.split(',') {
+        rows.extend(vocabulary.parse(word)?.tags);
+    }
     rows.retain(|row| !is_replaced(row));
     let mut said = vec![format!("tempo:{}", length.tempo_bpm)];
     if let Some(grid) = length.grid() {

@@ -136,6 +136,12 @@ fn is_same_or_holds(path: &Path, file: &Path) -> bool {
     }
 }
 
+/// Whether a program trains in a run folder now.
+pub fn is_at_work(run_dir: &Path) -> bool {
+    let file = File::open(run_dir.join(LOCK_FILE));
+    file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 /// Held while a program works in the folder; the system gives it back however the program ends.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "held, not used")] File);

@@ -94,7 +94,10 @@ impl Asked {
             beats_per_bar,
         });
         let seconds = length_secs(arguments.seconds, prompt.bars, pulse)?;
-        if let (None, None, Some(bars)) = (arguments.bars, arguments.seconds, prompt.bars) {
+        let is_new = arguments.edit.is_none() && arguments.r#continue.is_none();
+        if let (true, None, None, Some(bars)) =
+            (is_new, arguments.bars, arguments.seconds, prompt.bars)
+        {
             tell(format!(
                 "bars:{bars} in the prompt sets the clip's length; for a loop that closes give --bars {bars}"
             ));
@@ -102,7 +105,6 @@ impl Asked {
         let frames = (seconds / base.frame_secs()).ceil() as usize + 1;
         let tokens = pulse.map(|pulse| base.pulse_tokens(&pulse, frames));
         // What is kept of a recording has a beat of its own.
-        let is_new = arguments.edit.is_none() && arguments.r#continue.is_none();
         let rhythm = rhythm.filter(|_| is_new && pulse.is_none());
         if let Some(rhythm) = &rhythm {
             tell(rhythm_line(rhythm));

@@ -105,7 +105,7 @@ struct Arguments {
     /// points of the time grid [default: 12, or those of the released model's own pipeline].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     steps: Option<u16>,
-    /// Guidance: how far beyond the unstyled prediction to go, at most 100; 0 turns it off [default: 1, or that of the released model's
+    /// Guidance: how far beyond the unstyled prediction to go, at most 100; 0 turns it off [default: 1.25, or that of the released model's
     /// own pipeline].
     #[arg(long)]
     cfg: Option<f64>,

@@ -246,6 +246,11 @@ fn start(ui: &mut Ui, shown: &Shown<'_>, sheet: &mut LearnSheet) {
 }
 
 fn runs(ui: &mut Ui, shown: &Shown<'_>, sheet: &mut LearnSheet) {
+    let listed = |name: &String| {
+        let mut runs = shown.view.runs.iter();
+        runs.any(|run| run.run == *name && !run.is_under_way)
+    };
+    sheet.discarding = sheet.discarding.take().filter(listed);
     if shown.view.runs.is_empty() {
         return;
     }

@@ -250,6 +250,11 @@ impl Conductor {
                     self.give_up(&job, Some(problem.to_owned()));
                     self.say(&ToEngine::ListRuns);
                 }
+                (None, Work::Discard(_)) => {
+                    let problem = "The engine ended; see whether it is still in the list.";
+                    self.give_up(&job, Some(problem.to_owned()));
+                    self.say(&ToEngine::ListRuns);
+                }
                 (None, _) => {
                     let problem = "The engine ended twice while this was made; it may be too much for this machine.";
                     self.give_up(&job, Some(problem.to_owned()));

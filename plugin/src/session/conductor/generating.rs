@@ -62,9 +62,7 @@ impl Job {
     /// The same for another engine, if it may be tried again.
     pub(super) fn again(&self) -> Option<Work> {
         match &self.work {
-            Work::Clip { .. } | Work::AddAdapter(_) | Work::Discard(_) if !self.was_lost => {
-                Some(self.work.clone())
-            }
+            Work::Clip { .. } | Work::AddAdapter(_) if !self.was_lost => Some(self.work.clone()),
             _ => None,
         }
     }
