@@ -667,7 +667,11 @@ fn an_adapter_and_a_model_in_each_others_place_are_told_as_what_they_are() {
     fails(
         &as_adapter,
         1,
-        &["lorelei-base.safetensors", "whole model", "--model"],
+        &[
+            "lorelei-base.safetensors",
+            "Whole models are no adapters",
+            "--model",
+        ],
     );
     assert!(
         text(&as_adapter).lines().count() < 10,

@@ -186,7 +186,7 @@ fn sort(tensors: &TensorFile, device: &Device) -> Result<Sorted, String> {
                 && !is_other_method(unknown) =>
         {
             Err(format!(
-                "none of its {} tensors is an adapter's: it looks like a whole model, which is given with --model. The first of them:{}",
+                "none of its {} tensors is an adapter's. Whole models are no adapters: one is given with --model. The first of them:{}",
                 unknown.len(),
                 shown(&unknown[..MOST_SHOWN])
             ))
