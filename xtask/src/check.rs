@@ -42,7 +42,10 @@ pub(crate) fn run() -> Result<()> {
     step("tests", tests(&[]))?;
     step("slow tests", tests(&["--", "--ignored"]))?;
     eprintln!("check: hosts");
-    hosts::check()?;
+    // Told and not fatal, until these programs of others have shown how steady they are on other machines; `cargo xtask hosts` fails.
+    if let Err(error) = hosts::run(&HostsArgs::of_environment()) {
+        eprintln!("check: hosts FAILED, which does not end the check yet: {error:#}");
+    }
     step(
         "documentation tests",
         cargo(&["test", "--release", "--workspace", "--doc"]),

@@ -23,8 +23,6 @@ const HOSTS: [(&str, &str); 5] = [
     ("ardour-window", "ardour_window.py"),
     (STANDALONE, "standalone.py"),
 ];
-/// Those of them that need a screen and an audio server, which a busy machine may part from each other.
-const WITH_WINDOW: [&str; 2] = ["ardour-window", STANDALONE];
 /// No host at all: the plugin as a program of its own.
 const STANDALONE: &str = "standalone";
 /// A screen without a machine behind it.
@@ -68,26 +66,6 @@ fn folder(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.target.join("hosts");
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     Ok(folder)
-}
-
-/// Tries the plugin in all hosts, as a check: a failure without a window is one, a failure of those with a window is told.
-///
-/// # Errors
-/// When the plugin failed twice in a host without a window.
-pub(crate) fn check() -> Result<()> {
-    let (with_window, without): (Vec<_>, Vec<_>) = HOSTS
-        .iter()
-        .map(|(name, _)| (*name).to_owned())
-        .partition(|name| WITH_WINDOW.contains(&name.as_str()));
-    let only = |only| HostsArgs {
-        only,
-        ..HostsArgs::default()
-    };
-    let outcome = run(&only(without));
-    if let Err(error) = run(&only(with_window)) {
-        eprintln!("check: hosts with a window FAILED, which does not end the check: {error:#}");
-    }
-    outcome
 }
 
 /// Tries the plugin in all hosts that are here; fails if one of them fails.

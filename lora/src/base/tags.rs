@@ -110,7 +110,7 @@ impl TagVocabulary {
                         self.unknown(word, "a tempo is a number of beats a minute from 30 to 300")
                     );
                 };
-                once(&mut prompt.tempo_bpm, tempo).map_err(|()| self.again(word, "tempo"))?;
+                once(&mut prompt.tempo_bpm, tempo).map_err(|()| Self::again(word, "tempo"))?;
                 self.nearest_tempo(tempo)
             }
             Some(("metre" | "meter", value)) => {
@@ -121,7 +121,7 @@ impl TagVocabulary {
                 let Some(beats) = beats else {
                     return Err(self.unknown(word, "a metre is 1 to 6 beats in a bar"));
                 };
-                once(&mut prompt.beats_per_bar, beats).map_err(|()| self.again(word, "metre"))?;
+                once(&mut prompt.beats_per_bar, beats).map_err(|()| Self::again(word, "metre"))?;
                 self.position(&format!("metre:{beats}"))
             }
             Some(("bars", value)) => {
@@ -132,11 +132,11 @@ impl TagVocabulary {
                 let Some(bars) = bars else {
                     return Err(self.unknown(word, "a length is 1 to 64 bars"));
                 };
-                once(&mut prompt.bars, bars).map_err(|()| self.again(word, "length"))?;
+                once(&mut prompt.bars, bars).map_err(|()| Self::again(word, "length"))?;
                 self.position(word)
             }
             Some(("key", _)) if self.has_other_key(prompt, word) => {
-                return Err(self.again(word, "key"));
+                return Err(Self::again(word, "key"));
             }
             _ => Some(
                 self.position(word)
@@ -169,11 +169,12 @@ impl TagVocabulary {
         names.any(|name| name.starts_with("key:") && name != key)
     }
 
-    fn again(&self, word: &str, what: &str) -> LoraError {
-        self.unknown(
-            word,
-            &format!("the prompt has another {what} already; a clip has one"),
-        )
+    fn again(word: &str, what: &str) -> LoraError {
+        LoraError::Setting {
+            setting: "prompt",
+            value: format!("{word:?}"),
+            expected: format!("another {what} stands before it, and a clip has one; take one out"),
+        }
     }
 
     fn unknown(&self, word: &str, advice: &str) -> LoraError {
@@ -210,6 +211,8 @@ fn normalise(word: &str) -> String {
         .split_whitespace()
         .collect::<Vec<_>>()
         .join("-")
+        // As people write it: "tempo: 92".
+        .replace(":-", ":")
 }
 
 #[cfg(test)]
@@ -232,7 +235,7 @@ mod tests {
     #[test]
     fn prompt_reads_tags_and_exact_tempo() {
         let prompt = vocabulary()
-            .parse(" LoFi, solo piano ,tempo:96, metre:3,bars:4,")
+            .parse(" LoFi, solo piano ,tempo: 96, metre:3,bars:4,")
             .unwrap();
         assert_eq!(prompt.tags, vec![0, 1, 3, 4, 5]);
         assert_eq!(

@@ -93,15 +93,23 @@ pub fn train(run: &TransformerRun<'_>, progress: &mut dyn Progress) -> Result<Ou
 /// Before anything is encoded or written: whether prompts can name every tag, every piece's tags are among them, and its beat can be learned.
 fn check_corpus(run: &TransformerRun<'_>) -> Result<(), LoraError> {
     let vocabulary = TagVocabulary::new(run.tags.to_vec());
+    let pieces = || run.corpus.training.iter().chain(&run.corpus.validation);
     if let Some((tag, reason)) = vocabulary.unaskable() {
-        return Err(LoraError::Setting {
-            setting: "tags",
-            value: format!("{tag:?}"),
-            expected: format!("tags that a prompt can ask for ({reason})"),
+        let with_it = pieces().find(|piece| piece.tags.iter().any(|own| own == tag));
+        let problem = format!("no prompt can ask for the tag {tag:?}: {reason}");
+        return Err(match with_it {
+            Some(piece) => LoraError::Data {
+                path: run.corpus.path(piece),
+                problem: format!("{problem} (in corpus.jsonl, and in the file of --tags)"),
+            },
+            None => LoraError::Setting {
+                setting: "tags",
+                value: format!("{tag:?}"),
+                expected: problem,
+            },
         });
     }
-    let pieces = run.corpus.training.iter().chain(&run.corpus.validation);
-    for piece in pieces {
+    for piece in pieces() {
         tag_rows(run, piece)?;
         if let Some(problem) = piece.beat_problem() {
             let path = run.corpus.path(piece);

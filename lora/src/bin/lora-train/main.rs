@@ -306,8 +306,18 @@ fn tell_outcome(outcome: &Outcome, planned_bytes: usize, heard_with: &str) {
     tell(format_args!("report: {}", outcome.report.display()));
     tell(format_args!(
         "listen: lora-infer --lora {}{heard_with}",
-        outcome.adapter.display()
+        as_one_word(&outcome.adapter)
     ));
+}
+
+/// A path as a shell takes it.
+fn as_one_word(path: &std::path::Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+~".contains(letter);
+    match text.chars().all(is_plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
 }
 
 /// The flags by which `lora-infer` opens the base of a run.
