@@ -173,13 +173,12 @@ fn answer(hub: &Arc<Hub>, client: ClientId, message: ToEngine) {
             }
         }
         ToEngine::ListRuns => tell_runs(hub, &[client]),
-        ToEngine::DiscardRun { job, run } => match discard_run(hub, &run) {
-            Ok(()) => tell_all_runs(hub),
-            Err(problem) => {
+        ToEngine::DiscardRun { job, run } => {
+            if let Err(problem) = discard_run(hub, &run) {
                 failed(job, problem);
-                tell_all_runs(hub);
             }
-        },
+            tell_all_runs(hub);
+        }
         ToEngine::Cancel { job } => hub.cancel(client, job),
         ToEngine::Hold { keys, inputs } => hub.hold(client, keys, inputs),
     }

@@ -98,6 +98,16 @@ pub(crate) enum Learn {
     Resume(String),
 }
 
+impl Learn {
+    /// The run that it goes on with; a new one has no name yet.
+    fn run(&self) -> Option<&str> {
+        match self {
+            Self::New(_) => None,
+            Self::Resume(run) => Some(run),
+        }
+    }
+}
+
 /// Who is told of a job: who asked for it, and of a training also those that came upon it under way.
 #[derive(Debug)]
 pub(crate) struct Owners(Mutex<Vec<(ClientId, JobId)>>);
@@ -378,10 +388,7 @@ impl Hub {
                 return Ok(());
             }
         }
-        let resumed = match &work {
-            Learn::New(_) => None,
-            Learn::Resume(run) => Some(run.clone()),
-        };
+        let resumed = work.run().map(str::to_owned);
         self.enqueue(client, job, work, resumed, |state| &mut state.learning)
     }
 
@@ -435,10 +442,7 @@ impl Hub {
 
     /// The next adapter to train.
     pub(crate) fn next_to_learn(&self, most: Duration) -> Option<Turn<Learn>> {
-        let run = |work: &Learn| match work {
-            Learn::New(_) => None,
-            Learn::Resume(run) => Some(run.clone()),
-        };
+        let run = |work: &Learn| work.run().map(str::to_owned);
         self.next(most, |state| &mut state.learning, run)
     }
 
@@ -497,7 +501,7 @@ impl Hub {
         let is_at_work = at_work.is_some_and(|at_work| at_work.run.as_deref() == Some(run));
         let waiting = state.learning.queue.in_order();
         let mut works = waiting.into_iter().map(|(_, waiting)| &waiting.work);
-        let waits = works.any(|work| matches!(work, Learn::Resume(waiting) if waiting == run));
+        let waits = works.any(|work| work.run() == Some(run));
         !is_at_work && !waits && state.discarding.insert(run.to_owned())
     }
 
