@@ -75,7 +75,16 @@ pub fn make_clip(
     }
     let tags = match base.songs() {
         Some(_) => Vec::new(),
-        None => bars::tags(base, &recipe.prompt, &length, recipe.key.as_deref())?,
+        None => {
+            let triggers = asked
+                .adapters
+                .iter()
+                .flat_map(|adapter| &adapter.description.trigger_words);
+            let prompt = base
+                .tags()
+                .without_triggers(&recipe.prompt, triggers.map(String::as_str));
+            bars::tags(base, &prompt, &length, recipe.key.as_deref())?
+        }
     };
     let own = asked.style.as_deref();
     let style = |triggers: &[(&Tensor, f64)]| match base.songs() {

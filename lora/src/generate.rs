@@ -1,6 +1,7 @@
 //! From a seed and a style to sound: flow sampling with guidance, then decoding.
 
 pub mod bars;
+mod crossfade;
 mod kept;
 mod looped;
 mod windows;
@@ -340,7 +341,11 @@ fn decode(base: &BaseModel, request: &Request, latents: &Tensor) -> Result<Clip,
         Some(_) => fill_range(&mut left, &mut right),
         None => finish(&mut left, &mut right, base.sample_rate_hz()),
     }
-    Ok([left, right])
+    let mut clip = [left, right];
+    if let Some(kept) = &request.kept {
+        kept.put_back(&mut clip, base.hop(), base.sample_rate_hz());
+    }
+    Ok(clip)
 }
 
 fn check_finite(what: &'static str, values: &[f32], request: &Request) -> Result<(), LoraError> {
@@ -368,10 +373,12 @@ fn fill_range(left: &mut [f32], right: &mut [f32]) {
     }
 }
 
+/// The highest sample of what is made by a base that is asked with tags.
+const CEILING: f32 = 0.97;
+
 /// Short fades against clicks at the cut ends, and a level that does not clip.
 fn finish(left: &mut [f32], right: &mut [f32], sample_rate_hz: u32) {
     const FADE_SECS: f64 = 0.005;
-    const CEILING: f32 = 0.97;
     let fade = ((FADE_SECS * f64::from(sample_rate_hz)) as usize).min(left.len() / 2);
     for channel in [&mut *left, &mut *right] {
         let last = channel.len().saturating_sub(1);

@@ -376,6 +376,70 @@ fn strength_zero_with_a_prompt_is_the_base() {
 }
 
 #[test]
+fn an_adapters_trigger_word_may_stand_in_the_prompt() {
+    let folder = trained();
+    let bytes = |prompt: &str| {
+        let arguments = [
+            "--lora",
+            "style.safetensors",
+            "--prompt",
+            prompt,
+            "--out",
+            "a.wav",
+            "--force",
+        ];
+        succeeds(&infer(folder.path(), &arguments));
+        std::fs::read(folder.path().join("a.wav")).unwrap()
+    };
+    assert!(bytes("lofi") == bytes("Style, lofi"));
+    fails(&infer(folder.path(), &["--prompt", "style"]), 1, &["style"]);
+}
+
+#[test]
+fn a_recording_goes_on_and_is_kept_sample_by_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    let wave = |frequency: f32| {
+        (0..30_000)
+            .map(|at| 0.3 * (at as f32 * frequency).sin())
+            .collect()
+    };
+    let sound = audio::AudioBuffer {
+        sample_rate_hz: 44_100,
+        channels: vec![wave(0.03), wave(0.05)],
+    };
+    audio::write_wav(
+        &folder.path().join("own.wav"),
+        &sound,
+        audio::SampleFormat::F32,
+    )
+    .unwrap();
+    let made = |arguments: &[&str]| {
+        let all = [
+            arguments,
+            &["--seconds", "1", "--out", "out.wav", "--force"],
+        ]
+        .concat();
+        let all = [&["--model", TINY, "--steps", "2"], &all[..]].concat();
+        succeeds(&run(folder.path(), "lora-infer", &all));
+        audio::read(&folder.path().join("out.wav"))
+            .unwrap()
+            .channels
+    };
+    let is_kept = |made: &[Vec<f32>], samples: std::ops::Range<usize>| {
+        let pairs = made.iter().zip(&sound.channels);
+        let mut pairs = pairs.flat_map(|(made, own)| samples.clone().map(|at| (made[at], own[at])));
+        pairs.all(|(made, own)| (made - own).abs() < 1.0 / 32_000.0)
+    };
+    let continued = made(&["--continue", "own.wav"]);
+    assert_eq!(continued[1].len(), 44_100);
+    // But for the 20 ms in which it goes over into what is made.
+    assert!(is_kept(&continued, 0..29_000));
+    let edited = made(&["--edit", "own.wav", "--spans", "0.2-0.4"]);
+    assert!(is_kept(&edited, 0..6_000) && is_kept(&edited, 20_600..29_000));
+    assert!(!is_kept(&edited, 9_000..17_000));
+}
+
+#[test]
 fn both_arms_get_equal_names() {
     let folder = trained();
     succeeds(&infer(

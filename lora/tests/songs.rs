@@ -131,6 +131,7 @@ fn what_is_kept_sounds_as_before() {
     let kept = Kept {
         latents: latents.clone(),
         spans: vec![150..170, 170..FRAMES],
+        sound: None,
     };
     let made = Request {
         kept: Some(kept),

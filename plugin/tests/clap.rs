@@ -202,6 +202,64 @@ fn the_effect_lets_its_input_through() {
 }
 
 #[test]
+fn a_mono_track_hears_both_sides() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let saved = with_clip(INSTRUMENT, 44_100.0).save();
+    let entry = load(&library());
+    let mut rack = Rack::new(&entry, INSTRUMENT);
+    assert_eq!(rack.choose_layout(2), 3);
+    rack.restore(&saved);
+    rack.set_offline();
+    rack.activate(44_100.0, 4096);
+    rack.set("Audition", 0, 1.0);
+    let mut played = [vec![0.0; 4096]];
+    rack.process_channels(&mut [], &mut played, Some(standing(120.0)));
+    let [left, right] = clip_of(&engine);
+    for n in 1000..4096 {
+        let both = (left[n] + right[n]) / 2.0;
+        assert!((played[0][n] - both).abs() < 1e-6, "sample {n}");
+    }
+
+    let mut effect = Rack::new(&entry, EFFECT);
+    assert_eq!(effect.choose_layout(1), 2);
+    effect.activate(44_100.0, 512);
+    let mut input = [vec![0.25; 512]];
+    let mut output = [vec![0.0; 512]];
+    effect.process_channels(&mut input, &mut output, Some(standing(120.0)));
+    assert_eq!(output, input);
+}
+
+#[test]
+fn the_pads_keys_hold_pads_in_loop_mode_and_are_notes_in_the_other() {
+    let _turn = turn();
+    let engine = FakeEngine::start(home());
+    let mut rack = with_clip(INSTRUMENT, 44_100.0);
+    let clip = clip_of(&engine);
+    rack.set("Audition", 0, 1.0);
+    let is_heard =
+        |played: &[Vec<f32>; 2]| played[0][1000..].iter().any(|sample| sample.abs() > 0.01);
+    let mut blocks = |key: u16, is_on: bool| {
+        rack.note(0, key, is_on);
+        rack.process(2048, Some(standing(120.0)));
+        rack.process(2048, Some(standing(120.0)))
+    };
+    assert!(is_heard(&blocks(60, true)), "another key holds nothing");
+    for pad in [36, 37] {
+        // These pads have no clip.
+        assert!(!is_heard(&blocks(pad, true)), "{pad}");
+        assert!(is_heard(&blocks(pad, false)), "{pad}");
+    }
+    rack.set("Audition", 0, 0.0);
+    rack.set("Mode", 0, 1.0);
+    rack.process(8192, Some(standing(120.0)));
+    rack.note(0, 36, true);
+    let played = rack.process(8192, Some(standing(120.0)));
+    assert!(is_heard(&played), "a note two octaves below the clip's");
+    assert!(played[0] != clip[0][..8192]);
+}
+
+#[test]
 fn hosts_that_talk_nonsense_hear_sane_sound() {
     let _turn = turn();
     let _engine = FakeEngine::start(home());

@@ -150,8 +150,8 @@ pub enum SkipReason {
         /// The file.
         path: PathBuf,
     },
-    /// Trimming left nothing.
-    #[error("{}: is silent throughout, nothing is left of it", path.display())]
+    /// There is no sound in it, or trimming left nothing.
+    #[error("{}: is silent throughout, and nothing is cut from it (--at cuts it all the same)", path.display())]
     Silence {
         /// The file.
         path: PathBuf,
@@ -170,7 +170,7 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
-    /// Whether the recording is sound, and only the settings leave nothing of it.
+    /// Whether the file is whole, and nothing is left of it by its silence or the settings.
     pub(crate) fn leaves_nothing(&self) -> bool {
         matches!(self, Self::Silence { .. } | Self::Short { .. })
     }

@@ -6,10 +6,18 @@ use crate::analysis::energy::Envelope;
 
 /// Mean square below which a step is silent: -60 dBFS.
 const SILENT_ENERGY: f32 = 1e-6;
+/// Mean square below which there is nothing but the noise of 16-bit dither: -90 dBFS.
+const EMPTY_ENERGY: f32 = 1e-9;
 /// Silence between sounds that is long enough to be left out, in steps (1 s).
 const LONG_HOPS: usize = 50;
 /// Silence kept on each side of a sound, in steps (100 ms): attacks and decays stay whole.
 const KEPT_HOPS: usize = 5;
+
+/// Whether nothing is heard in a recording, however loud it is played.
+pub(crate) fn is_empty(envelope: &Envelope) -> bool {
+    let mut energies = envelope.energies.iter();
+    energies.all(|&energy| energy < EMPTY_ENERGY)
+}
 
 /// The stretches left when leading, trailing and long silence is taken out, in frames.
 ///

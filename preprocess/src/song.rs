@@ -102,7 +102,8 @@ fn decide(
     } else {
         vec![whole]
     };
-    if stretches.is_empty() {
+    // A piece without sound would teach nothing, and as a held-out one falsify what is measured.
+    if stretches.is_empty() || silence::is_empty(envelope) {
         return Err(SkipReason::Silence { path });
     }
     let (min_frames, max_frames) = (settings.min_frames(), settings.max_frames());

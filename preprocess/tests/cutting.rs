@@ -221,6 +221,37 @@ fn silence_is_trimmed_on_request() {
 }
 
 #[test]
+fn a_recording_without_sound_is_left_out() {
+    let folders = Folders::new();
+    folders.song("a.wav", 11.0, 1);
+    // A dither's noise, and far more quiet music than a normal recording's.
+    for (name, level) in [("empty.wav", 2e-5), ("quiet.wav", 3e-4)] {
+        let mut sides = planes(11.0, 2);
+        sides
+            .iter_mut()
+            .flatten()
+            .for_each(|sample| *sample *= level);
+        write(&folders.input.join(name), &sides, SampleFormat::F32);
+    }
+    let (code, _, stderr) = folders.cut(&[]);
+    assert_eq!(code, 2);
+    assert!(
+        stderr.contains("empty.wav") && stderr.contains("silent"),
+        "{stderr}"
+    );
+    let manifest = folders.manifest();
+    let of = |name: &str| {
+        manifest
+            .iter()
+            .filter(|piece| piece.source.ends_with(name))
+            .count()
+    };
+    assert!(of("a.wav") > 0 && of("quiet.wav") > 0);
+    assert_eq!(of("empty.wav"), 0);
+    assert_eq!(folders.cut(&["--at", "5", "--force"]).0, 0);
+}
+
+#[test]
 fn short_rests_are_kept_or_dropped_as_asked() {
     let folders = Folders::new();
     folders.song("a.wav", 11.0, 1);

@@ -1,10 +1,12 @@
 //! The prompt vocabulary: tags with learned vectors, and what a prompt made of them asks for.
 //!
 //! A prompt is tags separated by commas: `lofi, piano, tempo:92, key:a-minor`. The style vector is the mean of the tags' vectors.
+//! Keys may be written as musicians do (`key:Am`).
 //! `tempo:N`, `metre:N` and `bars:N` also set the pulse grid and the length, so any tempo is exact though the vocabulary knows
 //! tempos only in steps.
 
 mod changed;
+mod keys;
 
 use crate::error::LoraError;
 
@@ -101,6 +103,21 @@ impl TagVocabulary {
         (rows, unknown)
     }
 
+    /// The prompt without those words that are trigger words of adapters and no tags: an adapter brings its style without being named.
+    pub fn without_triggers<'a>(
+        &self,
+        prompt: &str,
+        triggers: impl IntoIterator<Item = &'a str>,
+    ) -> String {
+        let triggers: Vec<String> = triggers.into_iter().map(normalise).collect();
+        let is_kept = |word: &&str| {
+            let word = normalise(word);
+            !triggers.contains(&word) || self.parse(&word).is_ok()
+        };
+        let words: Vec<&str> = prompt.split(',').filter(is_kept).collect();
+        words.join(",")
+    }
+
     fn parse_word(&self, word: &str, prompt: &mut Prompt) -> Result<(), LoraError> {
         let row = match word.split_once(':') {
             Some(("tempo", value)) => {
@@ -135,8 +152,15 @@ impl TagVocabulary {
                 once(&mut prompt.bars, bars).map_err(|()| Self::again(word, "length"))?;
                 self.position(word)
             }
-            Some(("key", _)) if self.has_other_key(prompt, word) => {
-                return Err(Self::again(word, "key"));
+            Some(("key", key)) => {
+                let row = self.position(word).or_else(|| self.same_key(key));
+                let row = row.ok_or_else(|| {
+                    self.unknown(word, "a key is such as key:a-minor, key:F#m or key:Bb")
+                })?;
+                if self.has_other_key(prompt, row) {
+                    return Err(Self::again(word, "key"));
+                }
+                Some(row)
             }
             _ => Some(
                 self.position(word)
@@ -164,9 +188,16 @@ impl TagVocabulary {
             .map(|(row, _)| row)
     }
 
-    fn has_other_key(&self, prompt: &Prompt, key: &str) -> bool {
-        let mut names = prompt.tags.iter().map(|row| &self.names[*row]);
-        names.any(|name| name.starts_with("key:") && name != key)
+    /// The tag of that key, by whatever name it goes.
+    fn same_key(&self, key: &str) -> Option<usize> {
+        let asked = keys::read(key)?;
+        let is_same = |name: &String| name.strip_prefix("key:").and_then(keys::read) == Some(asked);
+        self.names.iter().position(is_same)
+    }
+
+    fn has_other_key(&self, prompt: &Prompt, key: usize) -> bool {
+        let is_other = |&row: &usize| row != key && self.names[row].starts_with("key:");
+        prompt.tags.iter().any(is_other)
     }
 
     fn again(word: &str, what: &str) -> LoraError {
@@ -242,6 +273,26 @@ mod tests {
             (prompt.tempo_bpm, prompt.beats_per_bar, prompt.bars),
             (Some(96.0), Some(3), Some(4))
         );
+    }
+
+    #[test]
+    fn keys_have_many_names_and_a_clip_has_one() {
+        for prompt in ["key:Am", "key: A minor", "key:a-min, key:a-minor"] {
+            assert_eq!(vocabulary().parse(prompt).unwrap().tags, [6], "{prompt}");
+        }
+        let error = |prompt: &str| vocabulary().parse(prompt).unwrap_err().to_string();
+        assert!(error("key:h").contains("key:F#m"), "{}", error("key:h"));
+        let names = ["key:a-minor", "key:e-minor"].map(str::to_owned);
+        let two = TagVocabulary::new(names.to_vec()).parse("key:em, key:am");
+        assert!(two.unwrap_err().to_string().contains("another key"));
+    }
+
+    #[test]
+    fn trigger_words_of_adapters_need_not_be_tags() {
+        let without = |prompt| vocabulary().without_triggers(prompt, ["My Village", "lofi"]);
+        assert_eq!(without("my village, lofi,tempo:90"), " lofi,tempo:90");
+        assert_eq!(without("other, my-village"), "other");
+        assert_eq!(without(""), "");
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::error::LoraError;
 const INDEX: &str = "corpus.jsonl";
 /// One piece in so many is never trained on.
 const HELD_OUT_EVERY: usize = 40;
+/// How far a tag may round a tempo.
+const TAG_TEMPO_SHARE: f64 = 0.1;
 
 /// A line of the index; fields that it does not know are passed over.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -47,14 +49,35 @@ impl CorpusPiece {
                 "tempo_bpm {tempo_bpm} is not {slowest} to {fastest}; leave it out where there is no steady beat"
             ));
         }
-        let is_known = (1..=MOST_BEATS_PER_BAR).contains(&self.beats_per_bar);
-        (!is_known).then(|| {
-            format!(
+        if !(1..=MOST_BEATS_PER_BAR).contains(&self.beats_per_bar) {
+            return Some(format!(
                 "beats_per_bar {} is not 1 to {MOST_BEATS_PER_BAR}, and models have no beat grid of other bars; leave tempo_bpm out, so that the piece is \
                  learned without one",
                 self.beats_per_bar
-            )
-        })
+            ));
+        }
+        let is_other_tempo = |said: &f64| (said - tempo_bpm).abs() > TAG_TEMPO_SHARE * tempo_bpm;
+        if let Some(said) = self.number_of_tag("tempo:").find(is_other_tempo) {
+            return Some(format!(
+                "it has the tag tempo:{said} and tempo_bpm {tempo_bpm}, and prompts would ask for the one and get the other; make them agree"
+            ));
+        }
+        let beats = self.beats_per_bar;
+        let said = self
+            .number_of_tag("metre:")
+            .find(|said| *said != beats as f64)?;
+        Some(format!(
+            "it has the tag metre:{said} and beats_per_bar {beats}, and prompts would ask for the one and get the other; make them agree"
+        ))
+    }
+
+    /// What tags of this kind say.
+    fn number_of_tag(&self, kind: &str) -> impl Iterator<Item = f64> {
+        let values = self
+            .tags
+            .iter()
+            .filter_map(move |tag| tag.strip_prefix(kind));
+        values.filter_map(|value| value.parse().ok())
     }
 }
 
@@ -208,11 +231,26 @@ mod tests {
             (", \"tempo_bpm\": -90.5", "leave it out"),
             (", \"tempo_bpm\": 90, \"beats_per_bar\": 7", "1 to 6"),
             (", \"tempo_bpm\": 90, \"beats_per_bar\": 0", "without one"),
+            (
+                ", \"tempo_bpm\": 120, \"tags\": [\"lofi\", \"tempo:97\"]",
+                "make them agree",
+            ),
+            (
+                ", \"tempo_bpm\": 120, \"tags\": [\"metre:3\"]",
+                "beats_per_bar 4",
+            ),
         ] {
             assert!(problem(beat).unwrap().contains(said), "{beat}");
         }
         // Without a steady beat bars do not count.
-        for beat in ["", ", \"beats_per_bar\": 7", ", \"tempo_bpm\": 92.5"] {
+        let rounded =
+            ", \"tempo_bpm\": 92.5, \"tags\": [\"tempo:90\", \"metre:4\", \"tempo:slow\"]";
+        for beat in [
+            "",
+            ", \"beats_per_bar\": 7",
+            ", \"tempo_bpm\": 92.5",
+            rounded,
+        ] {
             assert_eq!(problem(beat), None, "{beat}");
         }
     }

@@ -8,12 +8,16 @@ use candle_core::{Device, Tensor};
 use nn::Stream;
 use vae::Tiling;
 
+use super::{CEILING, Clip, RELEASED_CHUNKS, crossfade};
 use crate::base::BaseModel;
 use crate::error::LoraError;
-use crate::generate::RELEASED_CHUNKS;
 
 /// The level that the reference brings known sound to before it encodes it, in dB below full scale.
 const PEAK_DB: f32 = -6.0;
+/// How long the known sound and what is made go over into each other.
+const FADE_SECS: f64 = 0.02;
+/// How far the level of what is made is moved to that of the known sound.
+const MOST_LEVELLED_DB: f64 = 6.0;
 
 /// Known sound, and the parts of it that are made anew.
 #[derive(Debug, Clone)]
@@ -22,6 +26,9 @@ pub struct Kept {
     pub latents: Tensor,
     /// Latent frames to make.
     pub spans: Vec<Range<usize>>,
+    /// The known sound itself, at the base's rate, which the clip has sample by sample where nothing is made; where there is none the clip has it as
+    /// the autoencoder gives it back, as songs of the reference do.
+    pub sound: Option<Clip>,
 }
 
 /// A stretch of a clip in seconds; open ends are the clip's own.
@@ -45,8 +52,13 @@ impl Kept {
         frames: usize,
         seed: u64,
     ) -> Result<Self, LoraError> {
-        let latents = encode(base, path, seed)?;
-        let known = latents.dim(2)?;
+        let (latents, sound) = encode(base, path, seed)?;
+        let begun = latents.dim(2)?;
+        let known = match &sound {
+            // What goes on behind the recording begins in the frame that it ends in.
+            Some([left, _]) if begun < frames => left.len() / base.hop(),
+            _ => begun,
+        };
         // In the reference's order of operations.
         let frame =
             |secs: f64| (secs * f64::from(base.sample_rate_hz()) / base.hop() as f64) as usize;
@@ -82,8 +94,11 @@ impl Kept {
                 ),
             });
         }
-        let spans = made;
-        Ok(Self { latents, spans })
+        Ok(Self {
+            latents,
+            spans: made,
+            sound,
+        })
     }
 
     /// A recording that goes on: all behind its end is made.
@@ -108,14 +123,109 @@ impl Kept {
         }
         Ok(kept)
     }
+
+    /// Puts the known sound itself in the place of what the autoencoder gave back of it, in a decoded clip. What is made is brought to the known
+    /// sound's level first, by as much as the autoencoder changed that.
+    pub(super) fn put_back(&self, clip: &mut Clip, hop: usize, sample_rate_hz: u32) {
+        let Some(sound) = &self.sound else {
+            return;
+        };
+        let samples = clip[0].len().min(clip[1].len());
+        let runs = self.known_samples(sound[0].len().min(sound[1].len()), samples, hop);
+        level(clip, sound, &runs);
+        let fade = (FADE_SECS * f64::from(sample_rate_hz)) as usize;
+        for run in runs {
+            let fade = fade.min(run.len() / 2);
+            let from = if run.start > 0 { fade } else { 0 };
+            let to = if run.end < samples { fade } else { 0 };
+            mix(clip, sound, run.start..run.start + from, |share| share);
+            mix(clip, sound, run.end - to..run.end, |share| 1.0 - share);
+            for (made, known) in clip.iter_mut().zip(sound) {
+                let whole = run.start + from..run.end - to;
+                made[whole.clone()].copy_from_slice(&known[whole]);
+            }
+        }
+    }
+
+    /// The stretches of a clip in which nothing is made, in samples.
+    fn known_samples(&self, held: usize, samples: usize, hop: usize) -> Vec<Range<usize>> {
+        let held = held.min(samples);
+        let whole_frames = held / hop;
+        let is_made = |frame: usize| self.spans.iter().any(|span| span.contains(&frame));
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for frame in (0..whole_frames).filter(|&frame| !is_made(frame)) {
+            match runs.last_mut().filter(|run| run.end == frame) {
+                Some(run) => run.end += 1,
+                None => runs.push(frame..frame + 1),
+            }
+        }
+        let in_samples = |run: Range<usize>| {
+            // To the very end of the sound, which may lie within a frame.
+            let end = if run.end == whole_frames {
+                held
+            } else {
+                run.end * hop
+            };
+            run.start * hop..end
+        };
+        runs.into_iter().map(in_samples).collect()
+    }
+}
+
+/// Moves the level of a clip to that of the known sound, and makes what lies outside of it no louder than the ceiling.
+fn level(clip: &mut Clip, sound: &Clip, known: &[Range<usize>]) {
+    let energy = |of: &Clip| -> f64 {
+        let channels = of
+            .iter()
+            .flat_map(|channel| known.iter().map(|run| &channel[run.clone()]));
+        channels
+            .flatten()
+            .map(|sample| f64::from(*sample).powi(2))
+            .sum()
+    };
+    let (heard, given_back) = (energy(sound), energy(clip));
+    let most = 10f64.powf(MOST_LEVELLED_DB / 20.0);
+    let gain = match heard > 0.0 && given_back > 0.0 {
+        true => (heard / given_back).sqrt().clamp(1.0 / most, most) as f32,
+        false => 1.0,
+    };
+    let samples = clip[0].len();
+    let starts = std::iter::once(0).chain(known.iter().map(|run| run.end));
+    let ends = known.iter().map(|run| run.start).chain([samples]);
+    let made: Vec<Range<usize>> = starts.zip(ends).map(|(start, end)| start..end).collect();
+    let peak = clip
+        .iter()
+        .flat_map(|channel| made.iter().map(|run| &channel[run.clone()]));
+    let peak = peak
+        .flatten()
+        .fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+    let gain = gain.min(CEILING / peak.max(f32::MIN_POSITIVE));
+    clip.iter_mut().flatten().for_each(|sample| *sample *= gain);
+}
+
+/// Goes over between a clip and the known sound; `share` tells how much of the way to the known sound is gone.
+fn mix(clip: &mut Clip, sound: &Clip, range: Range<usize>, share: impl Fn(f64) -> f64) {
+    let pairs = clip.iter().zip(sound).flat_map(|(made, known)| {
+        let pair = |at| (made[at], known[at]);
+        range.clone().map(pair)
+    });
+    let likeness = crossfade::likeness(pairs);
+    for (made, known) in clip.iter_mut().zip(sound) {
+        for (index, at) in range.clone().enumerate() {
+            let share = share((index as f64 + 0.5) / range.len() as f64);
+            let (out, into) = crossfade::gains(share, likeness);
+            made[at] = (out * f64::from(made[at]) + into * f64::from(known[at])) as f32;
+        }
+    }
 }
 
 fn text(secs: Option<f64>) -> String {
     secs.map_or_else(String::new, |secs| secs.to_string())
 }
 
-/// Latents of a recording, `[1, channels, frames]`; for a song model at the reference's level, and drawn from their distribution.
-fn encode(base: &BaseModel, path: &Path, seed: u64) -> Result<Tensor, LoraError> {
+/// Latents of a recording, `[1, channels, frames]`, and its sound; for a song model the latents at the reference's level, and drawn from their
+/// distribution, and no sound.
+fn encode(base: &BaseModel, path: &Path, seed: u64) -> Result<(Tensor, Option<Clip>), LoraError> {
     let sound = audio::read_at(path, base.sample_rate_hz())?.to_stereo();
     if sound.frames() < base.hop() {
         return Err(LoraError::BadFile {
@@ -148,10 +258,78 @@ fn encode(base: &BaseModel, path: &Path, seed: u64) -> Result<Tensor, LoraError>
     let planar = Tensor::from_vec(planar, (1, 2, samples), &Device::Cpu)?;
     let posterior = base.encode(&planar, tiling)?;
     if base.songs().is_none() {
-        return Ok(posterior.mean);
+        return Ok((posterior.mean, sound.channels.try_into().ok()));
     }
     let noise = Stream::new(seed)
         .named("known sound")
         .normal(posterior.mean.shape(), &Device::Cpu)?;
-    Ok((posterior.mean + (posterior.std * noise)?)?)
+    Ok(((posterior.mean + (posterior.std * noise)?)?, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOP: usize = 100;
+    const RATE_HZ: u32 = 10_000;
+
+    fn tones(samples: usize, level: f32) -> Clip {
+        let tone = |frequency: f32| {
+            let sample = |at: usize| level * (at as f32 * frequency).sin();
+            (0..samples).map(sample).collect()
+        };
+        [tone(0.05), tone(0.031)]
+    }
+
+    fn kept(spans: Vec<Range<usize>>, sound: Clip) -> Kept {
+        let latents = Tensor::zeros((1, 1, 1), candle_core::DType::F32, &Device::Cpu).unwrap();
+        Kept {
+            latents,
+            spans,
+            sound: Some(sound),
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_the_recordings_samples() {
+        // The autoencoder gives everything back 4.7 dB too quiet.
+        let (sound, mut clip) = (tones(4_050, 0.6), tones(8_000, 0.35));
+        let kept = kept(vec![10..20, 40..80], sound.clone());
+        kept.put_back(&mut clip, HOP, RATE_HZ);
+        let fade = (FADE_SECS * f64::from(RATE_HZ)) as usize;
+        for (made, known) in clip.iter().zip(&sound) {
+            assert!(made[..1_000 - fade] == known[..1_000 - fade]);
+            assert!(made[2_000 + fade..4_050 - fade] == known[2_000 + fade..4_050 - fade]);
+            // The same tone at the recording's level goes on through the seams, and behind its end.
+            for (at, pair) in made.windows(2).enumerate() {
+                assert!((pair[1] - pair[0]).abs() < 0.6 * 0.052, "{at}: {pair:?}");
+            }
+            let loudest = made[5_000..]
+                .iter()
+                .fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+            assert!((loudest - 0.6).abs() < 1e-3, "{loudest}");
+        }
+    }
+
+    #[test]
+    fn what_is_made_beside_a_loud_recording_does_not_clip() {
+        let (sound, mut clip) = (tones(2_000, 1.0), tones(4_000, 0.7));
+        clip.iter_mut().for_each(|channel| channel[3_000] = 0.9);
+        kept(vec![20..40], sound.clone()).put_back(&mut clip, HOP, RATE_HZ);
+        for (made, known) in clip.iter().zip(&sound) {
+            assert!(made[..1_500] == known[..1_500]);
+            let loudest = made[2_000..]
+                .iter()
+                .fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+            assert!((loudest - CEILING).abs() < 1e-3, "{loudest}");
+        }
+    }
+
+    #[test]
+    fn silence_that_is_kept_says_nothing_about_the_level() {
+        let (sound, mut clip) = (tones(2_000, 0.0), tones(4_000, 0.5));
+        kept(vec![20..40], sound).put_back(&mut clip, HOP, RATE_HZ);
+        assert!(clip[1][..1_500].iter().all(|sample| *sample == 0.0));
+        assert!(clip[1][2_000..].iter().any(|sample| *sample > 0.49));
+    }
 }

@@ -11,7 +11,7 @@ use vae::Tiling;
 
 use super::bars::{Request, Variation};
 use super::windows::{self, BEHIND, Limits, Windows, context_from};
-use super::{Clip, Kept, Way, check_values, integrate, noise};
+use super::{Clip, Kept, Way, check_values, crossfade, integrate, noise};
 use crate::base::BaseModel;
 use crate::error::LoraError;
 use crate::progress::Progress;
@@ -218,7 +218,12 @@ impl Maker<'_> {
             kept: known.map(|latents| {
                 let spans = made.start - frames.start..made.end - frames.start;
                 let spans = vec![spans];
-                Kept { latents, spans }
+                let sound = None;
+                Kept {
+                    latents,
+                    spans,
+                    sound,
+                }
             }),
             ..self.request.clone()
         };
@@ -269,15 +274,17 @@ fn join(decoded: &Clip, samples: usize, sample_rate_hz: u32) -> Clip {
     let place = places.map(|place| (difference(&place), place));
     let place = place.min_by(|left, right| left.0.total_cmp(&right.0));
     let place = place.map_or(0, |(_, place)| place);
-    let likeness = likeness(decoded, samples, place..place + fade);
+    let stretch = place..place + fade;
+    let pairs = decoded.iter().flat_map(|channel| {
+        let forms = |at| (channel[samples + at], channel[at]);
+        stretch.clone().map(forms)
+    });
+    let likeness = crossfade::likeness(pairs);
     let loop_of = |channel: &Vec<f32>| -> Vec<f32> {
         let mut looped = channel[..samples].to_vec();
         looped[..place].copy_from_slice(&channel[samples..samples + place]);
         for index in 0..fade {
-            let angle = (index as f64 + 0.5) / fade as f64 * std::f64::consts::FRAC_PI_2;
-            // Equal power for sounds that are so much alike.
-            let power = 1.0 + likeness * (2.0 * angle).sin();
-            let (out, into) = (angle.cos() / power.sqrt(), angle.sin() / power.sqrt());
+            let (out, into) = crossfade::gains((index as f64 + 0.5) / fade as f64, likeness);
             let at = place + index;
             let mixed = out * f64::from(channel[samples + at]) + into * f64::from(channel[at]);
             looped[at] = mixed as f32;
@@ -307,24 +314,6 @@ fn difference(clip: &Clip, samples: usize, range: Range<usize>, level: f64) -> f
     let squares: f64 = pairs.map(|difference| difference * difference).sum();
     let squares = squares / (2 * range.len().max(1)) as f64;
     squares / (mean_square(clip, range) + 0.1 * level + f64::MIN_POSITIVE)
-}
-
-/// Correlation of the two forms of a stretch, not below -0.5.
-fn likeness(clip: &Clip, samples: usize, range: Range<usize>) -> f64 {
-    let (mut product, mut first, mut second) = (0.0, 0.0, 0.0);
-    for channel in clip {
-        for at in range.clone() {
-            let (one, other) = (f64::from(channel[at]), f64::from(channel[samples + at]));
-            product += one * other;
-            first += one * one;
-            second += other * other;
-        }
-    }
-    let scale = (first * second).sqrt();
-    match scale > 0.0 {
-        true => (product / scale).clamp(-0.5, 1.0),
-        false => 0.0,
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use clack_extensions::audio_ports_config::{AudioPortsConfigBuffer, PluginAudioPortsConfig};
 use clack_extensions::gui::{
     GuiApiType, GuiConfiguration, GuiSize, HostGui, HostGuiImpl, PluginGui, Window,
 };
@@ -188,9 +189,19 @@ impl Rack {
         input: &[Vec<f32>; 2],
         transport: Option<Transport>,
     ) -> [Vec<f32>; 2] {
-        let frames = input[0].len();
-        let mut input = input.clone();
-        let mut output = [vec![f32::NAN; frames], vec![f32::NAN; frames]];
+        let mut output = input.clone();
+        self.process_channels(&mut input.clone(), &mut output, transport);
+        output
+    }
+
+    /// One block of any number of channels, all as long.
+    pub(crate) fn process_channels(
+        &mut self,
+        input: &mut [Vec<f32>],
+        output: &mut [Vec<f32>],
+        transport: Option<Transport>,
+    ) {
+        output.iter_mut().for_each(|samples| samples.fill(f32::NAN));
         let mut inputs = AudioPorts::with_capacity(2, 1);
         let mut outputs = AudioPorts::with_capacity(2, 1);
         let port = AudioPortBuffer {
@@ -223,7 +234,16 @@ impl Rack {
             )
             .unwrap();
         self.events.clear();
-        output
+    }
+
+    /// Chooses one of the layouts that the plugin has, before it is activated; how many there are.
+    pub(crate) fn choose_layout(&mut self, index: u32) -> u32 {
+        let handle = self.instance.plugin_handle();
+        let layouts = handle.get_extension::<PluginAudioPortsConfig>().unwrap();
+        let mut buffer = AudioPortsConfigBuffer::new();
+        let layout = layouts.get(&handle, index, &mut buffer).unwrap();
+        layouts.select(&handle, layout.id).unwrap();
+        layouts.count(&handle)
     }
 
     /// Plays from a position for so many frames, in blocks of these lengths in turn.

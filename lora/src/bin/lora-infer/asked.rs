@@ -13,6 +13,7 @@ use lora::terminal::tell;
 use lyrics::{Tokenizer, TokenizerSettings};
 
 use super::Arguments;
+use super::adapters::LoadedAdapter;
 use super::given::{Given, Vector, refuse_song_flags};
 
 /// Where --seconds and bars say nothing.
@@ -71,15 +72,27 @@ impl Asked {
         given: Given,
         base: &BaseModel,
         vector: Option<Vec<f32>>,
+        adapters: &[LoadedAdapter],
     ) -> Result<Self> {
         match base.songs() {
             Some(_) => Self::of_song(arguments, given, base, vector),
-            None => Self::of_tags(arguments, given, base),
+            None => Self::of_tags(arguments, given, base, adapters),
         }
     }
 
-    fn of_tags(arguments: &Arguments, given: Given, base: &BaseModel) -> Result<Self> {
-        let mut prompt = base.tags().parse(&arguments.prompt)?;
+    fn of_tags(
+        arguments: &Arguments,
+        given: Given,
+        base: &BaseModel,
+        adapters: &[LoadedAdapter],
+    ) -> Result<Self> {
+        let triggers = adapters
+            .iter()
+            .flat_map(|(adapter, ..)| &adapter.description.trigger_words);
+        let words = base
+            .tags()
+            .without_triggers(&arguments.prompt, triggers.map(String::as_str));
+        let mut prompt = base.tags().parse(&words)?;
         let rhythm = base.rhythm(&prompt);
         // A waltz has three beats, whether its prompt says so or not.
         let beats_per_bar = (prompt.beats_per_bar)
@@ -87,7 +100,7 @@ impl Asked {
             .unwrap_or(DEFAULT_BEATS_PER_BAR);
         let length = loop_length(arguments.bars, &prompt, beats_per_bar)?;
         if let Some(length) = &length {
-            prompt.tags = bars::tags(base, &arguments.prompt, length, None)?;
+            prompt.tags = bars::tags(base, &words, length, None)?;
         }
         let pulse = prompt.tempo_bpm.map(|tempo_bpm| PulseGrid {
             tempo_bpm,
@@ -303,6 +316,11 @@ fn loop_length(bars: Option<u16>, prompt: &Prompt, beats_per_bar: usize) -> Resu
         unit: 4,
         tempo_bpm,
     };
+    if let Some(said) = prompt.bars.filter(|said| *said != usize::from(bars)) {
+        bail!(
+            "--bars {bars} and bars:{said} of the prompt contradict each other; leave one of them out"
+        );
+    }
     length.validate()?;
     Ok(Some(length))
 }

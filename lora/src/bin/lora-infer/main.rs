@@ -62,7 +62,7 @@ struct Arguments {
     /// DiffRhythm's folder g2p/sources, for Chinese lyrics.
     #[arg(long, value_name = "DIR")]
     lyrics_data: Option<PathBuf>,
-    /// A recording that is kept but for --spans, as the base's autoencoder gives it back: it sounds like the recording and is not its samples.
+    /// A recording that is kept but for --spans: sample by sample; by released models as their autoencoder gives it back.
     #[arg(long, value_name = "FILE", requires = "spans")]
     edit: Option<PathBuf>,
     /// Stretches to make anew, in seconds, such as "-12.5,30-45,80-"; an open end is the clip's.
@@ -73,7 +73,7 @@ struct Arguments {
         allow_hyphen_values = true
     )]
     spans: Option<String>,
-    /// A recording that is kept and continued, as the base's autoencoder gives it back: it sounds like the recording and is not its samples.
+    /// A recording that is kept and continued: sample by sample; by released models as their autoencoder gives it back.
     #[arg(long, value_name = "FILE", conflicts_with = "edit")]
     r#continue: Option<PathBuf>,
     /// Adapter and, after colons, its strength from -10 to 10 (0: not at all, 1: as trained), the times of the flow at which it acts (0:
@@ -185,7 +185,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     // Before the model, so that the encoder of styles is gone when that comes.
     let vector = asked::style_of_encoder(arguments, &files, &hub, &mut progress)?;
     let mut base = BaseModel::load(&files, &device, arguments.weights, &mut progress)?;
-    let asked = Asked::of(arguments, given, &base, vector)?;
+    let asked = Asked::of(arguments, given, &base, vector, &adapters)?;
     tell_style(&base, &asked, &adapters);
     catch_interrupts().context("Ctrl-C cannot be caught")?;
     let request = asked.request(arguments, &base)?;
