@@ -14,7 +14,7 @@ use lora::generate::Clip;
 use lora::generate::bars::{self, Length, Variation};
 use lora::progress::Progress;
 use lora::style::{self, StyleEncoder, Trigger};
-use protocol::{ClipFile, FromEngine, JobId, Problem, ProblemKind, Recipe, SourceRole};
+use protocol::{BaseChoice, ClipFile, FromEngine, JobId, Problem, ProblemKind, Recipe, SourceRole};
 
 use crate::bases::{Bases, Fact};
 use crate::hub::{Hub, Turn};
@@ -27,6 +27,8 @@ use crate::{VERSION, adapters, bases, sources};
 const LOOK: Duration = Duration::from_secs(5);
 /// Adapters in memory.
 const MOST_ADAPTERS: usize = 8;
+/// Sounds whose style is remembered.
+const MOST_STYLES: usize = 16;
 
 /// A recipe with its files in memory.
 pub struct Asked<'a> {
@@ -160,7 +162,12 @@ pub(crate) struct Maker {
     hub: Arc<Hub>,
     bases: Bases,
     adapters: VecDeque<(String, Arc<Adapter>)>,
+    /// Of sounds that were listened to lately, each for seconds.
+    styles: VecDeque<(StyleOf, Vec<f32>)>,
 }
+
+/// A base, and the SHA-256 of a sound.
+type StyleOf = (BaseChoice, String);
 
 impl Maker {
     pub(crate) fn new(hub: Arc<Hub>) -> Self {
@@ -168,6 +175,7 @@ impl Maker {
             bases: Bases::new(Arc::clone(&hub)),
             hub,
             adapters: VecDeque::new(),
+            styles: VecDeque::new(),
         }
     }
 
@@ -276,7 +284,7 @@ impl Maker {
         {
             told.note(&note);
         }
-        let (style, variation) = brought(base, &recipe, &mut told)?;
+        let (style, variation) = brought(base, &recipe, &mut self.styles, &mut told)?;
         let asked = Asked {
             recipe: &recipe,
             adapters,
@@ -305,6 +313,7 @@ impl Maker {
 fn brought(
     base: &BaseModel,
     recipe: &Recipe,
+    known: &mut VecDeque<(StyleOf, Vec<f32>)>,
     progress: &mut dyn Progress,
 ) -> Result<(Option<Vec<f32>>, Option<Variation>), Ending> {
     let mut style = None;
@@ -330,8 +339,17 @@ fn brought(
             style = Some(encoder.of_sound(&source.path)?);
         }
         SourceRole::Style => {
-            let sound = sources::read(&source.path, base.sample_rate_hz())?;
-            style = Some(style::of_sound(base, &sound, progress)?);
+            let sha256 = source.sha256.clone().unwrap_or_default();
+            let of = (recipe.base.clone(), sha256);
+            if let Some((_, known)) = known.iter().find(|(known, _)| *known == of) {
+                style = Some(known.clone());
+            } else {
+                let sound = sources::read(&source.path, base.sample_rate_hz())?;
+                let heard = style::of_sound(base, &sound, progress)?;
+                known.push_front((of, heard.clone()));
+                known.truncate(MOST_STYLES);
+                style = Some(heard);
+            }
         }
     }
     Ok((style, variation))

@@ -70,6 +70,11 @@ impl lora::progress::Progress for Told {
         self.tell();
     }
 
+    fn skip(&mut self, units: usize) {
+        self.done += units as u64;
+        self.tell();
+    }
+
     fn describe(&mut self, text: &str) {
         text.clone_into(&mut self.text);
     }
@@ -81,7 +86,13 @@ impl lora::progress::Progress for Told {
         });
     }
 
-    fn end(&mut self) {}
+    /// Nobody knows how long what follows takes: decoding a clip, writing an adapter.
+    fn end(&mut self) {
+        "finishing".clone_into(&mut self.phase);
+        (self.done, self.total) = (0, 0);
+        self.text.clear();
+        self.tell();
+    }
 
     fn stop_requested(&self) -> bool {
         if self.makes_way {

@@ -8,6 +8,10 @@ pub trait Progress {
     fn begin(&mut self, phase: &str, total: usize);
     /// One unit is done.
     fn advance(&mut self);
+    /// So many units were done by an earlier run; they say nothing of how long the others take.
+    fn skip(&mut self, units: usize) {
+        (0..units).for_each(|_| self.advance());
+    }
     /// A line beside the bar: losses, rates.
     fn describe(&mut self, _text: &str) {}
     /// Something worth a line of its own.

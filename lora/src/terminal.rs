@@ -47,6 +47,8 @@ pub struct Terminal {
 struct Lines {
     phase: String,
     done: usize,
+    /// Of those, what an earlier run has done.
+    skipped: usize,
     total: usize,
     begun: Instant,
     told: Instant,
@@ -58,10 +60,16 @@ impl Lines {
         Self {
             phase: phase.to_owned(),
             done: 0,
+            skipped: 0,
             total,
             begun: now,
             told: now,
         }
+    }
+
+    fn skip(&mut self, units: usize) {
+        self.done += units;
+        self.skipped += units;
     }
 
     /// One unit more; a line if the last one is long ago.
@@ -71,7 +79,7 @@ impl Lines {
             return None;
         }
         self.told = now;
-        let each_secs = (now - self.begun).as_secs_f64() / self.done as f64;
+        let each_secs = (now - self.begun).as_secs_f64() / (self.done - self.skipped) as f64;
         let left = spoken_duration(each_secs * (self.total - self.done) as f64);
         Some(format!(
             "{}: {} of {}, about {left} left",
@@ -105,6 +113,16 @@ impl Progress for Terminal {
             .and_then(|lines| lines.advance(Instant::now()))
         {
             tell(line);
+        }
+    }
+
+    fn skip(&mut self, units: usize) {
+        if let Some(bar) = &self.bar {
+            bar.inc(units as u64);
+            bar.reset_eta();
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.skip(units);
         }
     }
 
@@ -260,6 +278,13 @@ mod tests {
         assert_eq!(lines.advance(begun + BETWEEN_LINES * 5 / 4), None);
         // The end has lines of its own.
         assert_eq!(lines.advance(begun + BETWEEN_LINES * 3), None);
+        // What an earlier run has done took no time of this one's.
+        let mut resumed = Lines::begin("training", 1_000);
+        resumed.skip(989);
+        assert_eq!(
+            resumed.advance(resumed.begun + BETWEEN_LINES).unwrap(),
+            "training: 990 of 1000, about 5 min 0 s left"
+        );
     }
 
     #[test]

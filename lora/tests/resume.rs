@@ -21,6 +21,7 @@ use lora::train::{
 struct StopAfter(usize);
 
 impl Progress for StopAfter {
+    fn skip(&mut self, _units: usize) {}
     fn begin(&mut self, _phase: &str, _total: usize) {}
     fn advance(&mut self) {
         self.0 = self.0.saturating_sub(1);

@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,7 +15,7 @@ use common::fake_engine::FakeEngine;
 use common::{home, wait_for};
 use nice_plug::prelude::{Param, Params};
 use plugin::parameters::Parameters;
-use plugin::project::Project;
+use plugin::project::{ChosenAdapter, Project};
 use plugin::session::{AudioEnds, Command, EngineStatus, MessageKind, Session, SlotState, View};
 use protocol::{Problem, ProblemKind, RunInfo, SourceRole};
 
@@ -244,6 +245,29 @@ fn a_part_that_cannot_be_read_is_told_and_saved_again() {
         saved.contains(r#"["lofi"]"#) && saved.contains("jazz"),
         "{saved}"
     );
+}
+
+#[test]
+fn an_adapter_that_is_nowhere_is_named_when_the_project_opens() {
+    let _turn = turn();
+    let _engine = FakeEngine::start(home());
+    let mut project = Project::default();
+    // A file that is there, and not in the engine's folder.
+    let here = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+    let chosen = |name: &str, path: PathBuf| ChosenAdapter {
+        path,
+        name: name.to_owned(),
+        sha256: Some("0".repeat(64)),
+    };
+    project.adapters[0] = Some(chosen("here", here));
+    project.adapters[2] = Some(chosen("opera", "/nowhere/opera.safetensors".into()));
+    let instance = Instance::with_project(project);
+    // As a window does that opens.
+    instance.say(Command::Refresh);
+    let view = instance.wait_for_problem("“opera” is not on this machine");
+    assert_eq!(view.missing_adapters, [false, false, true, false]);
+    assert_eq!(view.messages.len(), 1, "{:?}", view.messages);
+    assert!(view.project.adapters[2].is_some(), "it is kept");
 }
 
 #[test]

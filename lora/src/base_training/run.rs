@@ -240,7 +240,7 @@ pub(super) fn run(
 ) -> Result<Outcome, LoraError> {
     let mut run = Run::begin(objective, settings, place)?;
     progress.begin("training", settings.steps);
-    (0..run.state.step.min(settings.steps)).for_each(|_| progress.advance());
+    progress.skip(run.state.step.min(settings.steps));
     let mut saved = Instant::now();
     let mut outcome = Outcome::Finished;
     while run.state.step < settings.steps {

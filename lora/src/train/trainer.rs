@@ -168,7 +168,8 @@ impl Trainer {
             }
         }
         self.make_prior(progress)?;
-        progress.begin("training", self.total_steps.saturating_sub(self.state.step));
+        progress.begin("training", self.total_steps);
+        progress.skip(self.state.step.min(self.total_steps));
         self.preview_if_due(progress)?;
         while self.state.step < self.total_steps && !self.state.stopped_early {
             self.writer.check()?;

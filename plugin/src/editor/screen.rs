@@ -70,6 +70,8 @@ pub(crate) struct Screen {
     pub(crate) renaming: Option<Renaming>,
     pub(crate) adapter_path: String,
     pub(crate) source_path: String,
+    /// Whether there was a sound to start from when the last frame was drawn.
+    pub(crate) had_source: Option<bool>,
     pub(crate) learn: LearnSheet,
     pub(crate) dropped: DropSheet,
     pub(crate) drag: DragOut,
@@ -95,6 +97,7 @@ impl Default for Screen {
             renaming: None,
             adapter_path: String::new(),
             source_path: String::new(),
+            had_source: None,
             learn: LearnSheet::default(),
             dropped: DropSheet::default(),
             drag: DragOut::default(),
@@ -171,6 +174,11 @@ impl Screen {
         }
     }
 
+    /// Whether there is a list or a sheet that Escape closes.
+    pub(crate) fn is_something_open(&self, context: &egui::Context) -> bool {
+        self.learn.is_open || self.dropped.is_open() || egui::Popup::is_any_open(context)
+    }
+
     /// What a name asks for that is still being written when the window closes.
     pub(crate) fn take_name(&mut self) -> Option<Command> {
         let Renaming { slot, name, .. } = self.renaming.take()?;
@@ -186,7 +194,7 @@ impl Screen {
         self.made = None;
     }
 
-    /// A clip that was just made is the one a musician wants to hear.
+    /// A clip that was just made is the one a musician wants to hear, but not in the middle of listening to another one.
     fn choose_newest(&mut self, shown: &Shown<'_>) {
         let (count, slot) = shown.view.made;
         let is_news = self.made.is_some_and(|made| made < count);
@@ -195,7 +203,8 @@ impl Screen {
             // It came after the host was told of what was asked for.
             shown.hands.mark_changed();
         }
-        if is_news && slot < VARIATIONS && slot != shown.variation() {
+        let listens = shown.playing.is_some_and(|(playing, _)| playing != slot);
+        if is_news && slot < VARIATIONS && slot != shown.variation() && !listens {
             let value = slot as i32 + 1;
             shown.hands.set_once(&shown.parameters.variation, value);
         }

@@ -68,6 +68,8 @@ struct Bench {
     view: View,
     size: Vec2,
     time: f64,
+    /// The slot that is heard, and where in it.
+    playing: Option<(usize, f32)>,
 }
 
 impl Bench {
@@ -89,6 +91,7 @@ impl Bench {
             view,
             size,
             time: 0.0,
+            playing: Some((0, 0.3)),
         }
     }
 
@@ -111,7 +114,7 @@ impl Bench {
             view: &self.view,
             parameters: &self.parameters,
             hands: &self.hands,
-            playing: Some((0, 0.3)),
+            playing: self.playing,
         };
         let screen = &mut self.screen;
         self.context.run_ui(input, |ui| screen.show(ui, &shown))
@@ -747,10 +750,51 @@ fn a_pads_clip_is_kept_and_exported_below_the_pad() {
 }
 
 #[test]
+fn a_new_clip_does_not_break_into_one_that_is_heard() {
+    let mut view = full(0);
+    view.made = (3, 2);
+    let mut bench = Bench::new(view, vec2(1080.0, 720.0));
+    bench.rest();
+    bench.view.made = (4, 6);
+    bench.rest();
+    assert_eq!(bench.parameters.variation.value(), 1);
+    let heard = bench.host.heard.lock().unwrap().clone();
+    assert_eq!(
+        heard,
+        ["begin Revision", "end Revision"],
+        "the project has changed"
+    );
+}
+
+#[test]
+fn what_escape_closes_is_known_before_it_is_pressed() {
+    let mut bench = Bench::new(full(0), vec2(1080.0, 720.0));
+    bench.rest();
+    let is_open = |bench: &Bench| bench.screen.is_something_open(&bench.context);
+    assert!(!is_open(&bench));
+    bench.screen.learn.is_open = true;
+    assert!(is_open(&bench));
+    bench.key(Key::Escape, Modifiers::NONE);
+    assert!(!is_open(&bench));
+    let any = bench.find("Any key").center();
+    bench.press(any, true);
+    bench.press(any, false);
+    bench.rest();
+    assert!(is_open(&bench));
+    // All that is written can be shown by the window's font.
+    bench.find("Db major");
+    bench.find("C# minor");
+    bench.key(Key::Escape, Modifiers::NONE);
+    bench.rest();
+    assert!(!is_open(&bench));
+}
+
+#[test]
 fn the_newest_clip_is_chosen_once() {
     let mut view = full(0);
     view.made = (3, 2);
     let mut bench = Bench::new(view, vec2(1080.0, 720.0));
+    bench.playing = None;
     bench.rest();
     assert_eq!(bench.parameters.variation.value(), 1);
     bench.view.made = (4, 6);

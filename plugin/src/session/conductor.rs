@@ -12,8 +12,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use protocol::JobId;
 use protocol::places::Places;
+use protocol::{AdapterInfo, JobId};
 
 use super::history::History;
 use super::{Command, ConductorEnds, Message, MessageKind, OFFLINE_PATIENCE, Shared, View};
@@ -22,7 +22,7 @@ use clips::{IfGone, Slot, Wanted};
 use engine::Engine;
 use files::{Exported, Listening};
 use generating::Job;
-use protocol::recipe::MOST_PROMPT_BYTES;
+use protocol::recipe::{MOST_ADAPTERS, MOST_PROMPT_BYTES};
 
 // Commands, the engine, a restored project and an offline render wake it. The audio thread wakes nobody: what it says is looked for, how often
 // depends on what a musician would notice.
@@ -65,6 +65,8 @@ pub(super) struct Conductor {
     blocks: u64,
     /// When the host was last seen to process a block.
     processed: Option<Instant>,
+    /// Whether the engine has listed its adapters.
+    are_adapters_known: bool,
     /// Whether the musician was told that no blocks come any more.
     is_silence_told: bool,
     view: View,
@@ -98,6 +100,7 @@ impl Conductor {
             vain_waits: 0,
             blocks: 0,
             processed: None,
+            are_adapters_known: false,
             is_silence_told: false,
             view: View::default(),
             is_changed: true,
@@ -262,6 +265,7 @@ impl Conductor {
         self.history.clear();
         self.exported = Default::default();
         self.tell_unreadable();
+        self.tell_missing();
         for slot in 0..SLOTS {
             self.fill(slot, IfGone::MakeAgain);
         }
@@ -275,6 +279,33 @@ impl Conductor {
             let text = format!(
                 "A part of the project could not be read: {}. It is kept in the project as it was.",
                 parts.join(", ")
+            );
+            self.tell(MessageKind::Problem, text);
+        }
+    }
+
+    /// The slots of chosen adapters that are nowhere: neither where they were, nor among those the engine knows, by whatever path.
+    fn missing_adapters(&self) -> Vec<(usize, ChosenAdapter)> {
+        if !self.are_adapters_known {
+            return Vec::new();
+        }
+        let chosen = self.with_project(|project| project.adapters.clone());
+        let is_missing = |chosen: &ChosenAdapter| {
+            let is_same = |known: &AdapterInfo| {
+                known.path == chosen.path || chosen.sha256.as_ref() == Some(&known.sha256)
+            };
+            !self.view.adapters.iter().any(is_same) && !chosen.path.is_file()
+        };
+        let chosen = chosen.into_iter().enumerate();
+        let chosen = chosen.filter_map(|(slot, adapter)| Some((slot, adapter?)));
+        chosen.filter(|(_, adapter)| is_missing(adapter)).collect()
+    }
+
+    fn tell_missing(&mut self) {
+        for (_, adapter) in self.missing_adapters() {
+            let text = format!(
+                "The adapter “{}” is not on this machine. Drop its file on the window; until then clips that it is chosen for cannot be made.",
+                adapter.name
             );
             self.tell(MessageKind::Problem, text);
         }
@@ -348,6 +379,10 @@ impl Conductor {
     fn publish(&mut self) {
         self.view.revision += 1;
         self.view.project = self.with_project(|project| project.without_sound());
+        self.view.missing_adapters = [false; MOST_ADAPTERS];
+        for (slot, _) in self.missing_adapters() {
+            self.view.missing_adapters[slot] = true;
+        }
         self.view.jobs = self.jobs.iter().filter_map(Job::view).collect();
         self.view.slots = self.slots.each_ref().map(|slot| slot.state.clone());
         self.view.exported = std::array::from_fn(|slot| self.last_exported(slot));

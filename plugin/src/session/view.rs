@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use protocol::recipe::MOST_ADAPTERS;
 use protocol::{AdapterInfo, BaseInfo, JobId, LearnRequest, RunInfo};
 
 use crate::project::{Project, SLOTS};
@@ -20,6 +21,8 @@ pub struct View {
     pub bases: Vec<BaseInfo>,
     /// All adapters it knows.
     pub adapters: Vec<AdapterInfo>,
+    /// Whether the project's adapters are nowhere on this machine, by slot.
+    pub missing_adapters: [bool; MOST_ADAPTERS],
     /// Training runs that are not finished.
     pub runs: Vec<RunInfo>,
     /// What is at work or waits.

@@ -47,11 +47,13 @@ fn one(ui: &mut Ui, place: Rect, slot: usize, shown: &Shown<'_>, screen: &mut Sc
         return;
     };
     let [name, slider] = columns(place, [1.0, 1.25], 8.0);
-    let response = button(ui, name, &salt, "", Look::Plain).on_hover_text(format!(
-        "{}\n{}",
-        adapter.name,
-        adapter.path.display()
-    ));
+    let problem = problem(slot, adapter, shown);
+    let tip = format!("{}\n{}", adapter.name, adapter.path.display());
+    let tip = match problem {
+        Some(problem) => format!("{tip}\n{problem}"),
+        None => tip,
+    };
+    let response = button(ui, name, &salt, "", Look::Plain).on_hover_text(tip);
     let colour = theme::ADAPTERS[slot % theme::ADAPTERS.len()];
     let dot = pos2(name.left() + 11.0, name.center().y);
     ui.painter().circle_filled(dot, 3.5, colour);
@@ -59,7 +61,7 @@ fn one(ui: &mut Ui, place: Rect, slot: usize, shown: &Shown<'_>, screen: &mut Sc
         pos2(name.left() + 21.0, name.top()),
         pos2(name.right() - 6.0, name.bottom()),
     );
-    let ink = match problem(adapter, shown).is_some() {
+    let ink = match problem.is_some() {
         true => theme::PROBLEM,
         false => theme::TEXT,
     };
@@ -77,13 +79,20 @@ fn one(ui: &mut Ui, place: Rect, slot: usize, shown: &Shown<'_>, screen: &mut Sc
     strength(ui, slider, shown.hands, parameter, &title, colour);
 }
 
-fn problem<'a>(adapter: &ChosenAdapter, shown: &Shown<'a>) -> Option<&'a str> {
+fn problem<'a>(slot: usize, adapter: &ChosenAdapter, shown: &Shown<'a>) -> Option<&'a str> {
+    if shown.view.missing_adapters[slot] {
+        return Some("not on this machine: drop its file on the window");
+    }
     let mut known = shown.view.adapters.iter();
     let known = known.find(|known| known.path == adapter.path)?;
     known.problem.as_deref()
 }
 
 fn list(response: &egui::Response, slot: usize, shown: &Shown<'_>, screen: &mut Screen) {
+    if response.clicked() {
+        // Files may have come since.
+        shown.hands.send(Command::Refresh);
+    }
     Popup::menu(response)
         .close_behavior(PopupCloseBehavior::CloseOnClickOutside)
         .width(300.0)
@@ -134,7 +143,10 @@ fn file(ui: &mut Ui, shown: &Shown<'_>, screen: &mut Screen) {
 fn words_of(info: &AdapterInfo) -> String {
     match info.trigger_words.is_empty() {
         true => "fits this base".to_owned(),
-        false => format!("asked for by: {}", info.trigger_words.join(", ")),
+        false => format!(
+            "learnt as {}; need not be named",
+            info.trigger_words.join(", ")
+        ),
     }
 }
 

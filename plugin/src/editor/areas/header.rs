@@ -83,7 +83,7 @@ fn base_picker(ui: &mut Ui, rect: Rect, shown: &Shown<'_>) {
             }
             for base in &shown.view.bases {
                 let note = match base.is_installed {
-                    true => format!("clips of up to {:.0} s in one piece", base.most_secs),
+                    true => format!("clips of up to {:.0} s", base.most_secs),
                     false => "not on this machine yet".to_owned(),
                 };
                 let is_chosen = base.name == *chosen;

@@ -172,9 +172,8 @@ pub(super) fn key_title(key: &str) -> String {
     if key == KEYS[0] {
         return "Any key".to_owned();
     }
-    let mut letters = key
-        .replace("-flat-", "\u{266d} ")
-        .replace("-sharp-", "\u{266f} ");
+    // The window's font has no musical signs.
+    let mut letters = key.replace("-flat-", "b ").replace("-sharp-", "# ");
     letters = letters.replace('-', " ");
     match letters.get(..1) {
         Some(first) => first.to_uppercase() + &letters[1..],
@@ -279,6 +278,7 @@ fn source(ui: &mut Ui, shown: &Shown<'_>, screen: &mut Screen) {
     words(ui, title, Align2::LEFT_CENTER, text, font, ink);
     hear_input(ui, hear, shown);
     let chosen = shown.view.project.source.as_ref();
+    let had_source = screen.had_source.replace(chosen.is_some());
     let role = chosen.map_or(SourceRole::Style, |source| source.role);
     let place = row(ui, theme::ROW);
     if let Some(share) = shown.view.listening {
@@ -323,7 +323,11 @@ fn source(ui: &mut Ui, shown: &Shown<'_>, screen: &mut Screen) {
             if icon_button(ui, clear, "clear", Icon::Cross, Look::Flat, "Without it").clicked() {
                 shown.hands.send(Command::SetSource { path: None, role });
             }
-            source_role(ui, shown, role);
+            let roles = source_role(ui, shown, role);
+            // In a low window what a new one is for lies below the edge.
+            if had_source == Some(false) {
+                ui.scroll_to_rect(roles, None);
+            }
         }
         None => {
             let (listen, field) = split_left(place, 80.0);
@@ -371,7 +375,7 @@ fn path_field(ui: &mut Ui, field: Rect, screen: &mut Screen, shown: &Shown<'_>, 
     }
 }
 
-fn source_role(ui: &mut Ui, shown: &Shown<'_>, role: SourceRole) {
+fn source_role(ui: &mut Ui, shown: &Shown<'_>, role: SourceRole) -> Rect {
     let path = shown.view.project.source.as_ref();
     let path = path.map(|source| source.path.clone());
     let set = |role| {
@@ -407,6 +411,7 @@ fn source_role(ui: &mut Ui, shown: &Shown<'_>, role: SourceRole) {
             set(SourceRole::Vary { amount: share });
         }
     }
+    place
 }
 
 /// What a parameter says of itself, for tooltips.

@@ -175,6 +175,15 @@ impl Handler {
         match context.memory(|memory| memory.focused()) {
             Some(_) if context.text_edit_focused() => Focus::Text,
             Some(_) => Focus::Control,
+            None if self
+                .inner
+                .borrow()
+                .shared
+                .screen()
+                .is_something_open(context) =>
+            {
+                Focus::Open
+            }
             None => Focus::Nothing,
         }
     }

@@ -10,6 +10,8 @@ pub(super) enum Focus {
     Text,
     /// The keyboard walks through the controls.
     Control,
+    /// Nothing has it, but something is open that Escape closes.
+    Open,
     /// Nothing has it: the host's keys stay the host's.
     Nothing,
 }
@@ -46,7 +48,8 @@ pub(super) fn takes(focus: Focus, key: Option<Key>, modifiers: Modifiers) -> boo
         (Focus::Text, _) => true,
         (_, None) => false,
         (Focus::Control, Some(key)) => key == Key::Tab || shortcut(key) || walking(key),
-        (Focus::Nothing, Some(key)) => {
+        (Focus::Open, Some(Key::Escape)) => true,
+        (Focus::Open | Focus::Nothing, Some(key)) => {
             (key == Key::Tab && !modifiers.ctrl && !modifiers.alt) || shortcut(key)
         }
     }
@@ -171,6 +174,9 @@ mod tests {
         assert!(takes(Focus::Text, None, none));
         assert!(takes(Focus::Nothing, Some(Key::Tab), none));
         assert!(takes(Focus::Nothing, Some(Key::Z), Modifiers::COMMAND));
+        assert!(!takes(Focus::Nothing, Some(Key::Escape), none));
+        assert!(takes(Focus::Open, Some(Key::Escape), none));
+        assert!(!takes(Focus::Open, Some(Key::Space), none));
     }
 
     #[test]

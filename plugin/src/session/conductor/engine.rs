@@ -166,7 +166,9 @@ impl Conductor {
             FromEngine::Bases { bases } => self.view.bases = bases,
             FromEngine::Adapters { adapters } => {
                 self.view.adapters = adapters;
+                self.are_adapters_known = true;
                 self.choose_added();
+                self.tell_missing();
             }
             FromEngine::Runs { runs } => {
                 self.view.runs = runs;
@@ -186,11 +188,7 @@ impl Conductor {
                 done,
                 total,
                 text,
-            } => self.with_job(job, |job| {
-                job.phase = phase;
-                job.share = (total > 0).then(|| done as f32 / total as f32);
-                job.text = text;
-            }),
+            } => self.with_job(job, |job| job.progress(phase, (done, total), text)),
             FromEngine::Note { text, .. } => self.tell(MessageKind::Note, text),
             FromEngine::Made { job, clip, recipe } => self.take_clip(job, &clip, *recipe),
             FromEngine::Learned { job, adapter } => {

@@ -13,6 +13,8 @@ use crate::session::SlotState;
 
 /// Longest stretch that is listened to, in seconds.
 const MOST_LISTENING_SECS: f64 = 60.0;
+/// What is said where nothing came in.
+const IT_WAS_SILENT: &str = "it was silent; send sound to the plugin's input while it listens";
 
 /// The input while it is listened to.
 #[derive(Debug)]
@@ -140,6 +142,10 @@ impl Conductor {
         debug_assert!(BARS.contains(&bars));
         let quarters = f64::from(bars) * self.shared.host.metre().quarters();
         let secs = (quarters * 60.0 / self.tempo_bpm()).min(MOST_LISTENING_SECS);
+        // What was said of the try before is no longer so.
+        self.view
+            .messages
+            .retain(|message| !message.text.contains(IT_WAS_SILENT));
         self.ends.capture.arm();
         self.listening = Some(Listening {
             role,
@@ -194,9 +200,7 @@ impl Conductor {
             .flatten()
             .fold(0.0f32, |peak, sample| peak.max(sample.abs()));
         if peak < 1e-4 {
-            return Err(
-                "it was silent; send sound to the plugin's input while it listens".to_owned(),
-            );
+            return Err(IT_WAS_SILENT.to_owned());
         }
         let sound = AudioBuffer::new(listening.sample_rate_hz.round() as u32, channels.into())
             .map_err(|error| error.to_string())?;

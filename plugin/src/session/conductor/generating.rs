@@ -1,5 +1,7 @@
 //! Clips that are asked for, and what becomes of them.
 
+use std::time::{Duration, Instant};
+
 use protocol::recipe::{EMBEDDED, TEMPO_BPM};
 use protocol::{AdapterUse, BaseChoice, ClipFile, JobId, LearnRequest, Recipe, Source, ToEngine};
 
@@ -10,6 +12,11 @@ use crate::project::{ChosenAdapter, FIRST_PAD, SLOTS, VARIATIONS, Variation};
 use crate::session::history::{History, Slots};
 use crate::session::{JobKind, JobView, SlotState};
 
+/// Units of a phase that come this soon after its beginning were done before.
+const AT_ONCE: Duration = Duration::from_millis(300);
+/// How long a phase is watched before its length is judged.
+const JUDGED_AFTER: Duration = Duration::from_secs(5);
+
 /// What the engine was asked for.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -19,6 +26,8 @@ pub(super) struct Job {
     pub(super) share: Option<f32>,
     pub(super) text: String,
     was_lost: bool,
+    /// The phase under way, when it began, and how much of it was done then, by an earlier engine perhaps.
+    pace: Option<(String, Instant, u64)>,
 }
 
 #[derive(Debug, Clone)]
@@ -42,6 +51,41 @@ pub(super) enum Work {
 impl Job {
     pub(super) fn is_clip(&self) -> bool {
         matches!(self.work, Work::Clip { .. })
+    }
+
+    /// What the engine says of it. Of a training, which takes minutes, the count and the time that is left are told too.
+    pub(super) fn progress(&mut self, phase: String, (done, total): (u64, u64), text: String) {
+        self.share = (total > 0).then(|| done as f32 / total as f32);
+        self.text = text;
+        match &mut self.pace {
+            Some((known, since, before)) if *known == phase => {
+                // What a run that goes on had done is counted at once.
+                if since.elapsed() < AT_ONCE {
+                    *before = done;
+                }
+            }
+            pace => *pace = Some((phase.clone(), Instant::now(), done)),
+        }
+        self.phase = match self.is_clip() || total == 0 {
+            true => phase,
+            false => format!("{phase}, {done} of {total}{}", self.left(done, total)),
+        };
+    }
+
+    /// The time that is left of a phase, once there is something to judge by.
+    fn left(&self, done: u64, total: u64) -> String {
+        let Some((_, since, before)) = &self.pace else {
+            return String::new();
+        };
+        let (elapsed, judged) = (since.elapsed(), done.saturating_sub(*before));
+        if elapsed < JUDGED_AFTER || judged == 0 {
+            return String::new();
+        }
+        let secs = elapsed.as_secs_f64() / judged as f64 * total.saturating_sub(done) as f64;
+        match (secs / 60.0).round() as u64 {
+            0 => ", less than a minute left".to_owned(),
+            minutes => format!(", about {minutes} min left"),
+        }
     }
 
     pub(super) fn view(&self) -> Option<JobView> {
@@ -271,6 +315,7 @@ impl Conductor {
             share: None,
             text: String::new(),
             was_lost,
+            pace: None,
         };
         self.jobs.push(job);
         // If the engine is lost over it, it is asked of another one under another number.
