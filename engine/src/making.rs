@@ -284,6 +284,8 @@ impl Maker {
         {
             told.note(&note);
         }
+        // A clip that failed may have left its adapters; styles are heard by the base alone.
+        detach_all(&mut base.transformer);
         let (style, variation) = brought(base, &recipe, &mut self.styles, &mut told)?;
         let asked = Asked {
             recipe: &recipe,

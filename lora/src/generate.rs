@@ -373,26 +373,38 @@ fn fill_range(left: &mut [f32], right: &mut [f32]) {
     }
 }
 
-/// The highest sample of what is made by a base that is asked with tags.
+/// The highest sample of what is made beside a recording that is kept, and of clips that are no loops (those: [`bars::CEILING`]).
 const CEILING: f32 = 0.97;
+/// How long a clip's cut ends are faded, against clicks.
+const FADE_SECS: f64 = 0.005;
 
 /// Short fades against clicks at the cut ends, and a level that does not clip.
 fn finish(left: &mut [f32], right: &mut [f32], sample_rate_hz: u32) {
-    const FADE_SECS: f64 = 0.005;
-    let fade = ((FADE_SECS * f64::from(sample_rate_hz)) as usize).min(left.len() / 2);
     for channel in [&mut *left, &mut *right] {
-        let last = channel.len().saturating_sub(1);
-        for index in 0..fade {
-            let gain = index as f32 / fade as f32;
-            channel[index] *= gain;
-            channel[last - index] *= gain;
-        }
+        fade(channel.iter_mut(), sample_rate_hz);
+        fade(channel.iter_mut().rev(), sample_rate_hz);
     }
     let peak = peak(left, right);
     if peak > CEILING {
         for sample in left.iter_mut().chain(right.iter_mut()) {
             *sample *= CEILING / peak;
         }
+    }
+}
+
+/// The fade at a clip's end alone.
+fn fade_out(clip: &mut Clip, sample_rate_hz: u32) {
+    for channel in clip {
+        fade(channel.iter_mut().rev(), sample_rate_hz);
+    }
+}
+
+/// From nothing to the full level.
+fn fade<'a>(samples: impl ExactSizeIterator<Item = &'a mut f32>, sample_rate_hz: u32) {
+    let fade = (FADE_SECS * f64::from(sample_rate_hz)) as usize;
+    let fade = fade.min(samples.len() / 2);
+    for (index, sample) in samples.take(fade).enumerate() {
+        *sample *= index as f32 / fade as f32;
     }
 }
 

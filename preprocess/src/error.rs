@@ -151,7 +151,7 @@ pub enum SkipReason {
         path: PathBuf,
     },
     /// There is no sound in it, or trimming left nothing.
-    #[error("{}: is silent throughout, and nothing is cut from it (--at cuts it all the same)", path.display())]
+    #[error("{}: is silent throughout, and nothing is cut from it", path.display())]
     Silence {
         /// The file.
         path: PathBuf,

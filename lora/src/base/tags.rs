@@ -109,7 +109,8 @@ impl TagVocabulary {
         prompt: &str,
         triggers: impl IntoIterator<Item = &'a str>,
     ) -> String {
-        let triggers: Vec<String> = triggers.into_iter().map(normalise).collect();
+        let triggers = triggers.into_iter().flat_map(|words| words.split(','));
+        let triggers: Vec<String> = triggers.map(normalise).collect();
         let is_kept = |word: &&str| {
             let word = normalise(word);
             !triggers.contains(&word) || self.parse(&word).is_ok()
@@ -237,6 +238,12 @@ fn once<T: PartialEq>(place: &mut Option<T>, value: T) -> Result<(), ()> {
 }
 
 fn normalise(word: &str) -> String {
+    let word = word.trim();
+    // A chord's capital M is major; small letters are all that is left below.
+    let major = word
+        .strip_suffix('M')
+        .filter(|key| key.to_lowercase().starts_with("key:"));
+    let word = major.map_or_else(|| word.to_owned(), |key| format!("{key} major"));
     word.trim()
         .to_lowercase()
         .split_whitespace()
@@ -282,8 +289,11 @@ mod tests {
         }
         let error = |prompt: &str| vocabulary().parse(prompt).unwrap_err().to_string();
         assert!(error("key:h").contains("key:F#m"), "{}", error("key:h"));
-        let names = ["key:a-minor", "key:e-minor"].map(str::to_owned);
-        let two = TagVocabulary::new(names.to_vec()).parse("key:em, key:am");
+        let names = ["key:a-minor", "key:e-minor", "key:c-major"].map(str::to_owned);
+        let keys = TagVocabulary::new(names.to_vec());
+        assert_eq!(keys.parse("key:CM").unwrap().tags, [2]);
+        assert_eq!(keys.parse("key:Em").unwrap().tags, [1]);
+        let two = keys.parse("key:em, key:am");
         assert!(two.unwrap_err().to_string().contains("another key"));
     }
 
@@ -292,6 +302,8 @@ mod tests {
         let without = |prompt| vocabulary().without_triggers(prompt, ["My Village", "lofi"]);
         assert_eq!(without("my village, lofi,tempo:90"), " lofi,tempo:90");
         assert_eq!(without("other, my-village"), "other");
+        let two = vocabulary().without_triggers("drums, loud", ["Drums, loud"]);
+        assert_eq!(two, "");
         assert_eq!(without(""), "");
     }
 

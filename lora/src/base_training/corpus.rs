@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nn::Stream;
 use serde::Deserialize;
 
-use crate::base::{MOST_BEATS_PER_BAR, TEMPO_RANGE_BPM};
+use crate::base::{MOST_BEATS_PER_BAR, TEMPO_RANGE_BPM, TagVocabulary};
 use crate::error::LoraError;
 
 /// The file that lists the pieces.
@@ -56,18 +56,26 @@ impl CorpusPiece {
                 self.beats_per_bar
             ));
         }
-        let is_other_tempo = |said: &f64| (said - tempo_bpm).abs() > TAG_TEMPO_SHARE * tempo_bpm;
-        if let Some(said) = self.number_of_tag("tempo:").find(is_other_tempo) {
-            return Some(format!(
-                "it has the tag tempo:{said} and tempo_bpm {tempo_bpm}, and prompts would ask for the one and get the other; make them agree"
-            ));
-        }
         let beats = self.beats_per_bar;
         let said = self
             .number_of_tag("metre:")
             .find(|said| *said != beats as f64)?;
         Some(format!(
             "it has the tag metre:{said} and beats_per_bar {beats}, and prompts would ask for the one and get the other; make them agree"
+        ))
+    }
+
+    /// A tag that says another tempo than the piece has. Its own is the nearest of the vocabulary, however far that is.
+    pub(super) fn tempo_problem(&self, vocabulary: &TagVocabulary) -> Option<String> {
+        let tempo_bpm = self.tempo_bpm?;
+        let own = format!("tempo:{tempo_bpm}");
+        let (own, _) = vocabulary.known([own.as_str()]);
+        let is_own = |said: f64| vocabulary.known([format!("tempo:{said}").as_str()]).0 == own;
+        let is_other =
+            |said: &f64| (said - tempo_bpm).abs() > TAG_TEMPO_SHARE * tempo_bpm && !is_own(*said);
+        let said = self.number_of_tag("tempo:").find(is_other)?;
+        Some(format!(
+            "it has the tag tempo:{said} and tempo_bpm {tempo_bpm}, and prompts would ask for the one and get the other; make them agree"
         ))
     }
 
@@ -232,10 +240,6 @@ mod tests {
             (", \"tempo_bpm\": 90, \"beats_per_bar\": 7", "1 to 6"),
             (", \"tempo_bpm\": 90, \"beats_per_bar\": 0", "without one"),
             (
-                ", \"tempo_bpm\": 120, \"tags\": [\"lofi\", \"tempo:97\"]",
-                "make them agree",
-            ),
-            (
                 ", \"tempo_bpm\": 120, \"tags\": [\"metre:3\"]",
                 "beats_per_bar 4",
             ),
@@ -252,6 +256,31 @@ mod tests {
             rounded,
         ] {
             assert_eq!(problem(beat), None, "{beat}");
+        }
+    }
+
+    #[test]
+    fn a_tag_of_another_tempo_is_found() {
+        let names = ["tempo:60", "tempo:90", "tempo:120", "tempo:180"].map(str::to_owned);
+        let vocabulary = TagVocabulary::new(names.to_vec());
+        let problem = |tempo_bpm: f64, tag: &str| {
+            let line =
+                format!("{{\"path\": \"a.wav\", \"tempo_bpm\": {tempo_bpm}, \"tags\": [{tag:?}]}}");
+            let piece = serde_json::from_str::<CorpusPiece>(&line).unwrap();
+            piece.tempo_problem(&vocabulary)
+        };
+        assert!(
+            problem(120.0, "tempo:90")
+                .unwrap()
+                .contains("make them agree")
+        );
+        for (tempo_bpm, tag) in [
+            (94.0, "tempo:90"),
+            (210.0, "tempo:180"),
+            (50.0, "tempo:60"),
+            (120.0, "lofi"),
+        ] {
+            assert_eq!(problem(tempo_bpm, tag), None, "{tempo_bpm} {tag}");
         }
     }
 

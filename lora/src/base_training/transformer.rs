@@ -111,7 +111,8 @@ fn check_corpus(run: &TransformerRun<'_>) -> Result<(), LoraError> {
     }
     for piece in pieces() {
         tag_rows(run, piece)?;
-        if let Some(problem) = piece.beat_problem() {
+        let problem = piece.beat_problem();
+        if let Some(problem) = problem.or_else(|| piece.tempo_problem(&vocabulary)) {
             let path = run.corpus.path(piece);
             return Err(LoraError::Data { path, problem });
         }

@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use nn::Stream;
 use vae::Tiling;
 
-use super::{CEILING, Clip, RELEASED_CHUNKS, crossfade};
+use super::{CEILING, Clip, RELEASED_CHUNKS, crossfade, fade_out};
 use crate::base::BaseModel;
 use crate::error::LoraError;
 
@@ -18,6 +18,8 @@ const PEAK_DB: f32 = -6.0;
 const FADE_SECS: f64 = 0.02;
 /// How far the level of what is made is moved to that of the known sound.
 const MOST_LEVELLED_DB: f64 = 6.0;
+/// Mean square below which the known sound says nothing about a level: -60 dBFS.
+const LEAST_SQUARE: f64 = 1e-6;
 
 /// Known sound, and the parts of it that are made anew.
 #[derive(Debug, Clone)]
@@ -145,30 +147,30 @@ impl Kept {
                 made[whole.clone()].copy_from_slice(&known[whole]);
             }
         }
+        if sound[0].len() > samples {
+            // The clip cuts the recording off.
+            fade_out(clip, sample_rate_hz);
+        }
     }
 
     /// The stretches of a clip in which nothing is made, in samples.
     fn known_samples(&self, held: usize, samples: usize, hop: usize) -> Vec<Range<usize>> {
-        let held = held.min(samples);
-        let whole_frames = held / hop;
-        let is_made = |frame: usize| self.spans.iter().any(|span| span.contains(&frame));
+        let end = held.min(samples);
+        let is_made = |frame: usize| {
+            // What goes on behind the recording begins in the frame that it ends in; the recording is heard to its end.
+            let goes_on = held < samples && frame == held / hop;
+            let mut spans = self.spans.iter();
+            spans.any(|span| span.contains(&frame) && !(goes_on && span.start == frame))
+        };
         let mut runs: Vec<Range<usize>> = Vec::new();
-        for frame in (0..whole_frames).filter(|&frame| !is_made(frame)) {
-            match runs.last_mut().filter(|run| run.end == frame) {
-                Some(run) => run.end += 1,
-                None => runs.push(frame..frame + 1),
+        for frame in (0..end.div_ceil(hop)).filter(|&frame| !is_made(frame)) {
+            let (start, stop) = (frame * hop, ((frame + 1) * hop).min(end));
+            match runs.last_mut().filter(|run| run.end == start) {
+                Some(run) => run.end = stop,
+                None => runs.push(start..stop),
             }
         }
-        let in_samples = |run: Range<usize>| {
-            // To the very end of the sound, which may lie within a frame.
-            let end = if run.end == whole_frames {
-                held
-            } else {
-                run.end * hop
-            };
-            run.start * hop..end
-        };
-        runs.into_iter().map(in_samples).collect()
+        runs
     }
 }
 
@@ -185,7 +187,9 @@ fn level(clip: &mut Clip, sound: &Clip, known: &[Range<usize>]) {
     };
     let (heard, given_back) = (energy(sound), energy(clip));
     let most = 10f64.powf(MOST_LEVELLED_DB / 20.0);
-    let gain = match heard > 0.0 && given_back > 0.0 {
+    let known_values = 2 * known.iter().map(Range::len).sum::<usize>();
+    let least = LEAST_SQUARE * known_values as f64;
+    let gain = match heard > least && given_back > 0.0 {
         true => (heard / given_back).sqrt().clamp(1.0 / most, most) as f32,
         false => 1.0,
     };
@@ -214,7 +218,9 @@ fn mix(clip: &mut Clip, sound: &Clip, range: Range<usize>, share: impl Fn(f64) -
         for (index, at) in range.clone().enumerate() {
             let share = share((index as f64 + 0.5) / range.len() as f64);
             let (out, into) = crossfade::gains(share, likeness);
-            made[at] = (out * f64::from(made[at]) + into * f64::from(known[at])) as f32;
+            let mixed = (out * f64::from(made[at]) + into * f64::from(known[at])) as f32;
+            let most = CEILING.max(known[at].abs());
+            made[at] = mixed.clamp(-most, most);
         }
     }
 }
@@ -326,10 +332,33 @@ mod tests {
     }
 
     #[test]
+    fn the_last_frame_may_be_begun() {
+        // As long as the clip, and no whole number of frames: its end is kept, or made.
+        let ranges = |made: &[(usize, usize)], held: usize, samples: usize| {
+            let runs = kept(made, tones(held, 0.5)).known_samples(held, samples, HOP);
+            let ends = runs.into_iter().map(|run| (run.start, run.end));
+            ends.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            ranges(&[(10, 20)], 2_050, 2_050),
+            [(0, 1_000), (2_000, 2_050)]
+        );
+        assert_eq!(ranges(&[(20, 21)], 2_050, 2_050), [(0, 2_000)]);
+        // A continuation: the recording is heard to its end.
+        assert_eq!(ranges(&[(20, 40)], 2_050, 4_000), [(0, 2_050)]);
+        assert_eq!(
+            ranges(&[(3, 5), (15, 40)], 2_050, 4_000),
+            [(0, 300), (500, 1_500)]
+        );
+        // A longer recording than the clip.
+        assert_eq!(ranges(&[(0, 5)], 9_000, 2_050), [(500, 2_050)]);
+    }
+
+    #[test]
     fn silence_that_is_kept_says_nothing_about_the_level() {
-        let (sound, mut clip) = (tones(2_000, 0.0), tones(4_000, 0.5));
+        let (sound, mut clip) = (tones(2_000, 1e-4), tones(4_000, 0.5));
         kept(&[(20, 40)], sound).put_back(&mut clip, HOP, RATE_HZ);
-        assert!(clip[1][..1_500].iter().all(|sample| *sample == 0.0));
+        assert!(clip[1][..1_500].iter().all(|sample| sample.abs() <= 1e-4));
         assert!(clip[1][2_000..].iter().any(|sample| *sample > 0.49));
     }
 }

@@ -60,7 +60,10 @@ pub(super) fn make(
     let values = latents.flatten_all()?.to_vec1::<f32>()?;
     check_values("latents", &values, request.guidance)?;
     base.rest();
+    // Nobody knows how much of it is done.
+    maker.progress.begin("decoding", 0);
     let decoded = decode(base, &latents)?;
+    maker.progress.end();
     Ok(join(&decoded, samples, base.sample_rate_hz()))
 }
 

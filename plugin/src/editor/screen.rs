@@ -122,6 +122,8 @@ impl Screen {
 
     /// One frame.
     pub(crate) fn show(&mut self, ui: &mut Ui, shown: &Shown<'_>) {
+        // A list takes the Escape that closes it.
+        let has_list = egui::Popup::is_any_open(ui.ctx());
         self.prompt.follow(&shown.view.project.prompt);
         self.drag.follow(ui, shown.view);
         self.choose_newest(shown);
@@ -139,7 +141,7 @@ impl Screen {
         }
         areas::cards(ui, &places.cards, shown, self);
         areas::play(ui, places.play, shown, self);
-        self.keys(ui, shown);
+        self.keys(ui, shown, has_list);
         rest_focus(ui);
     }
 
@@ -152,7 +154,7 @@ impl Screen {
         rest
     }
 
-    fn keys(&mut self, ui: &Ui, shown: &Shown<'_>) {
+    fn keys(&mut self, ui: &Ui, shown: &Shown<'_>, has_list: bool) {
         let pressed = |shortcut| ui.input_mut(|input| input.consume_shortcut(shortcut));
         if pressed(&GENERATE) {
             self.generate(shown);
@@ -168,7 +170,7 @@ impl Screen {
             }
         }
         let escaped = ui.input(|input| input.key_pressed(Key::Escape));
-        if escaped && ui.memory(|memory| memory.focused().is_none()) {
+        if escaped && !has_list && ui.memory(|memory| memory.focused().is_none()) {
             self.learn.close();
             self.dropped.put_away();
         }
@@ -192,6 +194,7 @@ impl Screen {
         self.drag.close();
         self.renaming = None;
         self.made = None;
+        self.had_source = None;
     }
 
     /// A clip that was just made is the one a musician wants to hear, but not in the middle of listening to another one.

@@ -42,6 +42,8 @@ const BUSY: Duration = Duration::from_millis(20);
 const AWAITED: Duration = Duration::from_millis(2);
 /// Messages that are kept for the editor.
 const MOST_MESSAGES: usize = 20;
+/// What is said of an adapter that is nowhere.
+const NOT_HERE: &str = "is not on this machine";
 
 /// See the module.
 #[derive(Debug)]
@@ -67,6 +69,8 @@ pub(super) struct Conductor {
     processed: Option<Instant>,
     /// Whether the engine has listed its adapters.
     are_adapters_known: bool,
+    /// What was told of chosen adapters that are nowhere.
+    missing_told: Vec<String>,
     /// Whether the musician was told that no blocks come any more.
     is_silence_told: bool,
     view: View,
@@ -101,6 +105,7 @@ impl Conductor {
             blocks: 0,
             processed: None,
             are_adapters_known: false,
+            missing_told: Vec::new(),
             is_silence_told: false,
             view: View::default(),
             is_changed: true,
@@ -242,6 +247,7 @@ impl Conductor {
                 *place = adapter;
             }
         });
+        self.look_for_adapters();
     }
 
     /// The project, locked. What is done with it is short: the host waits for it when it saves.
@@ -265,7 +271,8 @@ impl Conductor {
         self.history.clear();
         self.exported = Default::default();
         self.tell_unreadable();
-        self.tell_missing();
+        self.missing_told.clear();
+        self.look_for_adapters();
         for slot in 0..SLOTS {
             self.fill(slot, IfGone::MakeAgain);
         }
@@ -301,14 +308,33 @@ impl Conductor {
         chosen.filter(|(_, adapter)| is_missing(adapter)).collect()
     }
 
-    fn tell_missing(&mut self) {
-        for (_, adapter) in self.missing_adapters() {
-            let text = format!(
-                "The adapter “{}” is not on this machine. Drop its file on the window; until then clips that it is chosen for cannot be made.",
-                adapter.name
-            );
-            self.tell(MessageKind::Problem, text);
+    /// Looks which of the chosen adapters are nowhere, and tells of each once.
+    pub(super) fn look_for_adapters(&mut self) {
+        let missing = self.missing_adapters();
+        self.view.missing_adapters = [false; MOST_ADAPTERS];
+        for (slot, _) in &missing {
+            self.view.missing_adapters[*slot] = true;
         }
+        let texts: Vec<String> = missing
+            .iter()
+            .map(|(_, adapter)| {
+                format!(
+                    "The adapter “{}” {NOT_HERE}. Drop its file on the window, or put it into the adapters' folder; until then no clip can be made with it.",
+                    adapter.name
+                )
+            })
+            .collect();
+        // What was told and is no longer so.
+        let told = &mut self.view.messages;
+        told.retain(|message| !message.text.contains(NOT_HERE) || texts.contains(&message.text));
+        self.missing_told.retain(|text| texts.contains(text));
+        for text in texts {
+            if !self.missing_told.contains(&text) {
+                self.missing_told.push(text.clone());
+                self.tell(MessageKind::Problem, text);
+            }
+        }
+        self.is_changed = true;
     }
 
     fn tell_of_vain_waits(&mut self) {
@@ -379,10 +405,6 @@ impl Conductor {
     fn publish(&mut self) {
         self.view.revision += 1;
         self.view.project = self.with_project(|project| project.without_sound());
-        self.view.missing_adapters = [false; MOST_ADAPTERS];
-        for (slot, _) in self.missing_adapters() {
-            self.view.missing_adapters[slot] = true;
-        }
         self.view.jobs = self.jobs.iter().filter_map(Job::view).collect();
         self.view.slots = self.slots.each_ref().map(|slot| slot.state.clone());
         self.view.exported = std::array::from_fn(|slot| self.last_exported(slot));

@@ -168,7 +168,7 @@ impl Conductor {
                 self.view.adapters = adapters;
                 self.are_adapters_known = true;
                 self.choose_added();
-                self.tell_missing();
+                self.look_for_adapters();
             }
             FromEngine::Runs { runs } => {
                 self.view.runs = runs;

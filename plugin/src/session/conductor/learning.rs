@@ -54,9 +54,18 @@ impl Conductor {
     fn choose(&mut self, adapter: ChosenAdapter) {
         let name = adapter.name.clone();
         let is_chosen = self.with_project(|project| {
-            let free = project.adapters.iter_mut().find(|place| place.is_none());
-            free.map(|place| *place = Some(adapter)).is_some()
+            // The file of one that was missing takes its place.
+            let is_same = |place: &Option<ChosenAdapter>| {
+                place.as_ref().is_some_and(|old| {
+                    old.sha256 == adapter.sha256 && old.path != adapter.path && !old.path.is_file()
+                })
+            };
+            let places = &mut project.adapters;
+            let place = places.iter().position(is_same);
+            let place = place.or_else(|| places.iter().position(Option::is_none));
+            place.map(|place| places[place] = Some(adapter)).is_some()
         });
+        self.look_for_adapters();
         if !is_chosen {
             self.tell(
                 MessageKind::Note,
