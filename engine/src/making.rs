@@ -52,7 +52,8 @@ fn length(recipe: &Recipe) -> Length {
     }
 }
 
-/// Makes the clip of a filled-in recipe. The same recipe gives the same samples, and `lora-infer --bars` the same ones for the same words.
+/// Makes the clip of a filled-in recipe on a base without adapters, and leaves it without them. The same recipe gives the same samples, and
+/// `lora-infer --bars` the same ones for the same words.
 ///
 /// # Errors
 /// Those of attaching the adapters and of [`bars::make`].
@@ -61,10 +62,20 @@ pub fn make_clip(
     asked: Asked<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Clip, LoraError> {
+    let made = make_adapted(base, asked, progress);
+    detach_all(&mut base.transformer);
+    made
+}
+
+/// As [`make_clip`], with the adapters left on.
+fn make_adapted(
+    base: &mut BaseModel,
+    asked: Asked<'_>,
+    progress: &mut dyn Progress,
+) -> Result<Clip, LoraError> {
     let recipe = asked.recipe;
     let length = length(recipe);
     length.validate()?;
-    detach_all(&mut base.transformer);
     let mut triggers = Vec::new();
     for (adapter, used) in asked.adapters.iter().zip(&recipe.adapters) {
         let placement = Placement::at(f64::from(used.strength));
@@ -78,13 +89,11 @@ pub fn make_clip(
     let tags = match base.songs() {
         Some(_) => Vec::new(),
         None => {
-            let triggers = asked
+            let words = asked
                 .adapters
                 .iter()
-                .flat_map(|adapter| &adapter.description.trigger_words);
-            let prompt = base
-                .tags()
-                .without_triggers(&recipe.prompt, triggers.map(String::as_str));
+                .flat_map(|adapter| adapter.trigger_words());
+            let prompt = base.tags().without_triggers(&recipe.prompt, words);
             bars::tags(base, &prompt, &length, recipe.key.as_deref())?
         }
     };
@@ -102,9 +111,7 @@ pub fn make_clip(
         negative_style: None,
         variation: asked.variation,
     };
-    let made = bars::make(base, &request, &later_styles, recipe.seed, progress);
-    detach_all(&mut base.transformer);
-    made
+    bars::make(base, &request, &later_styles, recipe.seed, progress)
 }
 
 /// The clip of a recipe that is in the cache already.
@@ -284,8 +291,6 @@ impl Maker {
         {
             told.note(&note);
         }
-        // A clip that failed may have left its adapters; styles are heard by the base alone.
-        detach_all(&mut base.transformer);
         let (style, variation) = brought(base, &recipe, &mut self.styles, &mut told)?;
         let asked = Asked {
             recipe: &recipe,

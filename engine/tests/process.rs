@@ -166,7 +166,7 @@ fn the_protocols_version_changes_with_the_embedded_base() {
     let base = lora::base::embedded_facts().unwrap().identity;
     assert_eq!(
         (protocol::PROTOCOL_VERSION, base.version),
-        (4, 4),
+        (5, 5),
         "raise PROTOCOL_VERSION with the base, else a newer plugin is served by an older engine that still runs"
     );
 }

@@ -123,6 +123,11 @@ pub struct Adapter {
 }
 
 impl Adapter {
+    /// The words in a prompt that stand for it.
+    pub fn trigger_words(&self) -> impl Iterator<Item = &str> {
+        self.description.trigger_words.iter().map(String::as_str)
+    }
+
     /// One that was trained here.
     pub fn trained(
         description: AdapterDescription,

@@ -28,4 +28,4 @@ pub use recipe::{AdapterUse, BaseChoice, Metre, Recipe, Source, SourceRole};
 
 /// Version of the messages, and of the embedded base: a plugin must not be served by an engine with another one. Both ends must have the same; its number is part of the socket's name, so that two versions of the plugin in one
 /// project each find an engine of their own.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;

@@ -177,13 +177,8 @@ impl Kept {
 /// Moves the level of a clip to that of the known sound, and makes what lies outside of it no louder than the ceiling.
 fn level(clip: &mut Clip, sound: &Clip, known: &[Range<usize>]) {
     let energy = |of: &Clip| -> f64 {
-        let channels = of
-            .iter()
-            .flat_map(|channel| known.iter().map(|run| &channel[run.clone()]));
-        channels
-            .flatten()
-            .map(|sample| f64::from(*sample).powi(2))
-            .sum()
+        let squares = samples_of(of, known).map(|sample| f64::from(sample).powi(2));
+        squares.sum()
     };
     let (heard, given_back) = (energy(sound), energy(clip));
     let most = 10f64.powf(MOST_LEVELLED_DB / 20.0);
@@ -197,14 +192,17 @@ fn level(clip: &mut Clip, sound: &Clip, known: &[Range<usize>]) {
     let starts = std::iter::once(0).chain(known.iter().map(|run| run.end));
     let ends = known.iter().map(|run| run.start).chain([samples]);
     let made: Vec<Range<usize>> = starts.zip(ends).map(|(start, end)| start..end).collect();
-    let peak = clip
-        .iter()
-        .flat_map(|channel| made.iter().map(|run| &channel[run.clone()]));
-    let peak = peak
-        .flatten()
-        .fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+    let peak = samples_of(clip, &made).fold(0.0f32, |peak, sample| peak.max(sample.abs()));
     let gain = gain.min(CEILING / peak.max(f32::MIN_POSITIVE));
     clip.iter_mut().flatten().for_each(|sample| *sample *= gain);
+}
+
+/// The samples of both channels in some runs of a clip.
+fn samples_of(clip: &Clip, runs: &[Range<usize>]) -> impl Iterator<Item = f32> {
+    let parts = clip
+        .iter()
+        .flat_map(|channel| runs.iter().map(|run| &channel[run.clone()]));
+    parts.flatten().copied()
 }
 
 /// Goes over between a clip and the known sound; `share` tells how much of the way to the known sound is gone.
@@ -264,7 +262,12 @@ fn encode(base: &BaseModel, path: &Path, seed: u64) -> Result<(Tensor, Option<Cl
     let planar = Tensor::from_vec(planar, (1, 2, samples), &Device::Cpu)?;
     let posterior = base.encode(&planar, tiling)?;
     if base.songs().is_none() {
-        return Ok((posterior.mean, sound.channels.try_into().ok()));
+        let two = |channels: Vec<Vec<f32>>| LoraError::BadFile {
+            path: path.to_owned(),
+            problem: format!("{} channels where two were expected", channels.len()),
+        };
+        let sound: Clip = sound.channels.try_into().map_err(two)?;
+        return Ok((posterior.mean, Some(sound)));
     }
     let noise = Stream::new(seed)
         .named("known sound")

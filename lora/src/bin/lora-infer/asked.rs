@@ -88,10 +88,8 @@ impl Asked {
     ) -> Result<Self> {
         let triggers = adapters
             .iter()
-            .flat_map(|(adapter, ..)| &adapter.description.trigger_words);
-        let words = base
-            .tags()
-            .without_triggers(&arguments.prompt, triggers.map(String::as_str));
+            .flat_map(|(adapter, ..)| adapter.trigger_words());
+        let words = base.tags().without_triggers(&arguments.prompt, triggers);
         let mut prompt = base.tags().parse(&words)?;
         let rhythm = base.rhythm(&prompt);
         // A waltz has three beats, whether its prompt says so or not.
