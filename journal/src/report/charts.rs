@@ -291,7 +291,7 @@ fn all(curves: &Curves<'_>) -> Vec<ChartDraft> {
     let rate = curves.of_either(|record| record.learning_rate, |record| record.learning_rate);
     let secs = curves.of_steps(|record| record.step_secs);
     vec![
-        ChartDraft::new("Loss", "mean squared error", losses(curves)),
+        ChartDraft::new("Loss", "loss", losses(curves)),
         ChartDraft::new("Training loss by flow time", "loss", by_part.collect()),
         ChartDraft::new(
             "Held-out loss by flow time",
